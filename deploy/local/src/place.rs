@@ -1,0 +1,126 @@
+//! Where the Postgres data goes.
+//!
+//! It belongs in `postgres/` inside the given folder. As root that may not do: the checkout is
+//! often under `/root`, which the user that runs Postgres may not enter, and opening up a home is
+//! not ours to do. The data then goes to a new folder under `/var/lib/colloquy`, and `postgres` in
+//! the given folder is a link to it. Moving the given folder keeps the data, deleting it starts
+//! afresh.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    error::{Doing, LocalError},
+    files,
+    identity::{self, Identity},
+};
+
+/// The name of the Postgres part inside a data folder.
+pub(crate) const POSTGRES: &str = "postgres";
+/// Places that survive a reboot and that any user can reach, the better one first.
+const SHARED: [&str; 2] = ["/var/lib/colloquy", "/var/tmp/colloquy"];
+
+/// A folder for a test's servers, deleted when dropped. It is in a place which the user that runs
+/// Postgres can reach.
+///
+/// # Errors
+/// When no place for temporary files can be written and reached.
+pub fn temporary_folder() -> Result<TempDir, LocalError> {
+    let identity = identity::for_postgres(Path::new(""))?;
+    let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    let place = places
+        .iter()
+        .find(|place| identity.as_ref().is_none_or(|user| user.may_enter(place)))
+        .unwrap_or(&places[0]);
+    tempfile::Builder::new()
+        .prefix("colloquy-")
+        .tempdir_in(place)
+        .doing(|| format!("create a folder in {}", place.display()))
+}
+
+/// The folder for everything of Postgres: created, and owned by the user that runs it.
+pub(crate) fn postgres_home(
+    folder: &Path,
+    identity: Option<&Identity>,
+) -> Result<PathBuf, LocalError> {
+    files::create(folder)?;
+    let folder = fs::canonicalize(folder).doing(|| format!("find {}", folder.display()))?;
+    let home = folder.join(POSTGRES);
+    let Some(identity) = identity else {
+        files::create_private(&home)?;
+        return Ok(home);
+    };
+    if let Ok(target) = fs::read_link(&home) {
+        if target.is_dir() {
+            return Ok(target);
+        }
+        tracing::warn!(target = %target.display(), "the Postgres data is gone; starting empty");
+        fs::remove_file(&home).doing(|| format!("remove the link {}", home.display()))?;
+    }
+    if folder
+        .parent()
+        .is_none_or(|above| identity.may_enter(above))
+    {
+        identity.let_through(&folder)?;
+        files::create(&home)?;
+        identity.own(&home)?;
+        return Ok(home);
+    }
+    relocate(&home, identity)
+}
+
+fn relocate(home: &Path, identity: &Identity) -> Result<PathBuf, LocalError> {
+    let shared = shared_folder(&SHARED.map(PathBuf::from), identity)?;
+    let target = tempfile::Builder::new()
+        .prefix("postgres-")
+        .tempdir_in(&shared)
+        .doing(|| format!("create a folder in {}", shared.display()))?
+        .keep();
+    identity.own(&target)?;
+    symlink(&target, home).doing(|| format!("create the link {}", home.display()))?;
+    tracing::info!(
+        data = %target.display(),
+        "user {} cannot enter {}, so the Postgres data is kept elsewhere",
+        identity.name,
+        home.parent().unwrap_or(home).display(),
+    );
+    Ok(target)
+}
+
+/// The first of `places` that is ours alone to write, and that `identity` can enter.
+pub(crate) fn shared_folder(
+    places: &[PathBuf],
+    identity: &Identity,
+) -> Result<PathBuf, LocalError> {
+    let usable = |place: &&PathBuf| {
+        let created = fs::symlink_metadata(place).is_ok()
+            || (files::create(place).is_ok() && files::set_mode(place, 0o755).is_ok());
+        created && is_ours(place) && identity.may_enter(place)
+    };
+    places
+        .iter()
+        .find(usable)
+        .cloned()
+        .ok_or_else(|| LocalError::OutOfReach {
+            user: identity.name.clone(),
+            tried: places
+                .iter()
+                .map(|place| place.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+}
+
+/// Guards against a folder that somebody else put into a place open to all.
+fn is_ours(place: &Path) -> bool {
+    fs::symlink_metadata(place).is_ok_and(|meta| {
+        meta.is_dir()
+            && meta.uid() == rustix::process::geteuid().as_raw()
+            && meta.mode() & 0o022 == 0
+    })
+}

@@ -1,0 +1,24 @@
+//! The session aggregate: one conversation, its tree of messages and its turns.
+
+mod aggregate;
+mod command;
+mod decide;
+mod decide_turn;
+mod event;
+mod prompt;
+mod rejection;
+mod state;
+
+pub use command::{
+    CreateCompletion, CreateSession, NewMessage, OnBusy, RetryTurn, SendMessage, SessionCommand,
+    TurnIds, UpdateSession,
+};
+pub use decide::{Context, decide};
+pub use decide_turn::MAX_ATTEMPTS;
+pub use event::{SessionEvent, TurnError};
+pub use prompt::{Prompt, prompt_for};
+pub use rejection::{Rejection, RejectionKind};
+pub use state::{Session, SessionStatus, Turn, TurnStatus};
+
+/// The aggregate's name in the log.
+pub const SESSION: &str = "session";

@@ -1,0 +1,228 @@
+//! The rules of a session: what a command makes happen, or why it is refused.
+//!
+//! Pure: the same state, command and context always give the same events. The rules about
+//! turns stand in `decide_turn`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::Actor;
+use crate::content::ContentPart;
+use crate::models::Models;
+use crate::session::command::{CreateSession, NewMessage, SessionCommand, UpdateSession};
+use crate::session::decide_turn as turns;
+use crate::session::event::SessionEvent;
+use crate::session::rejection::Rejection;
+use crate::session::state::{Session, SessionStatus};
+use crate::settings::Settings;
+
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+const MAX_PARTS: usize = 64;
+const MAX_TITLE_CHARS: usize = 200;
+const MAX_TAGS: usize = 32;
+const MAX_TAG_CHARS: usize = 64;
+const MAX_METADATA_BYTES: usize = 16 * 1024;
+
+/// What surrounds a command: the caller, the time, the models on offer.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The command's time; every event it makes carries it.
+    pub now: DateTime<Utc>,
+    /// Who asks.
+    pub actor: Actor,
+    /// The models on offer.
+    pub models: Arc<Models>,
+}
+
+/// Decides `command` on `session`.
+pub fn decide(
+    session: &Session,
+    command: &SessionCommand,
+    context: &Context,
+) -> Result<Vec<SessionEvent>, Rejection> {
+    use SessionCommand as C;
+    match command {
+        C::CreateSession(create) => return create_session(session, create, context),
+        C::CreateCompletion(create) => return turns::create_completion(session, create, context),
+        _ => authorize(session, context)?,
+    }
+    let gone = session.status == SessionStatus::Deleted;
+    match command {
+        C::UpdateSession(_) | C::SendMessage(_) | C::RetryTurn(_) | C::ClearHistory if gone => {
+            Err(Rejection::SessionNotFound)
+        }
+        C::DeleteSession if gone => Ok(Vec::new()),
+        C::CreateSession(_) | C::CreateCompletion(_) => Err(Rejection::SessionExists),
+        C::UpdateSession(update) => update_session(session, update, context),
+        C::DeleteSession => Ok(delete_session(session, context)),
+        C::ClearHistory => clear_history(session, context),
+        C::SendMessage(send) => turns::send_message(session, send, context),
+        C::RetryTurn(retry) => turns::retry_turn(session, retry, context),
+        C::CancelTurn { turn_id } => turns::cancel_turn(session, *turn_id, context),
+        C::StartAttempt { turn_id, worker_id, takeover } => {
+            turns::start_attempt(session, *turn_id, worker_id, *takeover, context)
+        }
+        C::CompleteTurn { turn_id, attempt, finish_reason, completion } => {
+            turns::complete_turn(session, *turn_id, *attempt, *finish_reason, completion, context)
+        }
+        C::FailTurn { turn_id, attempt, error, usage } => {
+            turns::fail_turn(session, *turn_id, *attempt, error, *usage, context)
+        }
+        C::ConfirmCancel { turn_id, attempt, completion } => {
+            turns::confirm_cancel(session, *turn_id, *attempt, completion, context)
+        }
+    }
+}
+
+fn authorize(session: &Session, context: &Context) -> Result<(), Rejection> {
+    match &session.owner {
+        Some((tenant_id, user_id)) if context.actor.may_see(tenant_id, user_id) => Ok(()),
+        _ => Err(Rejection::SessionNotFound),
+    }
+}
+
+fn create_session(
+    session: &Session,
+    create: &CreateSession,
+    context: &Context,
+) -> Result<Vec<SessionEvent>, Rejection> {
+    Ok(vec![created(session, create, context)?])
+}
+
+/// The first event of a session, if it may be.
+pub(super) fn created(
+    session: &Session,
+    create: &CreateSession,
+    context: &Context,
+) -> Result<SessionEvent, Rejection> {
+    if session.status != SessionStatus::Absent {
+        return Err(Rejection::SessionExists);
+    }
+    check_title(create.title.as_deref())?;
+    check_tags(&create.tags)?;
+    check_metadata(&create.metadata)?;
+    check_settings(&create.settings, &context.models)?;
+    Ok(SessionEvent::SessionCreated {
+        tenant_id: context.actor.tenant_id.clone(),
+        user_id: context.actor.user_id.clone(),
+        title: create.title.clone(),
+        settings: create.settings.clone(),
+        tags: create.tags.clone(),
+        metadata: create.metadata.clone(),
+        ephemeral: create.ephemeral,
+        at: context.now,
+    })
+}
+
+/// What is asked for but already so makes no event.
+fn update_session(
+    session: &Session,
+    update: &UpdateSession,
+    context: &Context,
+) -> Result<Vec<SessionEvent>, Rejection> {
+    let at = context.now;
+    let mut events = Vec::new();
+    if let Some(title) = update.title.as_ref().filter(|title| **title != session.title) {
+        check_title(title.as_deref())?;
+        events.push(SessionEvent::SessionRenamed { title: title.clone(), at });
+    }
+    if let Some(patch) = &update.settings {
+        let settings = session.settings.patched(patch);
+        check_settings(&settings, &context.models)?;
+        if settings != session.settings {
+            events.push(SessionEvent::SettingsChanged { settings, at });
+        }
+    }
+    let tags = update.tags.as_ref().unwrap_or(&session.tags);
+    let metadata = update.metadata.as_ref().unwrap_or(&session.metadata);
+    check_tags(tags)?;
+    check_metadata(metadata)?;
+    if *tags != session.tags || *metadata != session.metadata {
+        let (tags, metadata) = (tags.clone(), metadata.clone());
+        events.push(SessionEvent::SessionAnnotated { tags, metadata, at });
+    }
+    match (update.archived, session.status) {
+        (Some(true), SessionStatus::Active) => {
+            turns::refuse_if_busy(session)?;
+            events.push(SessionEvent::SessionArchived { at });
+        }
+        (Some(false), SessionStatus::Archived) => events.push(SessionEvent::SessionRestored { at }),
+        _ => {}
+    }
+    Ok(events)
+}
+
+/// Every running turn ends here and now: nobody can ask for its text any more.
+fn delete_session(session: &Session, context: &Context) -> Vec<SessionEvent> {
+    let at = context.now;
+    let cancelled = session.active.iter().filter_map(|id| {
+        let attempt = session.turn(*id)?.attempt;
+        Some(SessionEvent::TurnCancelled { turn_id: *id, attempt, completion: None, at })
+    });
+    cancelled.chain([SessionEvent::SessionDeleted { at }]).collect()
+}
+
+fn clear_history(session: &Session, context: &Context) -> Result<Vec<SessionEvent>, Rejection> {
+    turns::refuse_if_busy(session)?;
+    if session.messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![SessionEvent::HistoryCleared { at: context.now }])
+}
+
+fn check_title(title: Option<&str>) -> Result<(), Rejection> {
+    if title.is_some_and(|title| title.chars().count() > MAX_TITLE_CHARS) {
+        return Err(Rejection::TooMany { what: "title", limit: "200 characters" });
+    }
+    Ok(())
+}
+
+fn check_tags(tags: &[String]) -> Result<(), Rejection> {
+    if tags.len() > MAX_TAGS {
+        return Err(Rejection::TooMany { what: "tags", limit: "32 entries" });
+    }
+    if tags.iter().any(|tag| tag.chars().count() > MAX_TAG_CHARS) {
+        return Err(Rejection::TooMany { what: "a tag", limit: "64 characters" });
+    }
+    Ok(())
+}
+
+fn check_metadata(metadata: &BTreeMap<String, Value>) -> Result<(), Rejection> {
+    let size: usize = metadata.iter().map(|(key, value)| key.len() + value.to_string().len()).sum();
+    if size > MAX_METADATA_BYTES {
+        return Err(Rejection::TooMany { what: "metadata", limit: "16 KiB" });
+    }
+    Ok(())
+}
+
+/// Settings may stand without a model, but not with an unknown one.
+fn check_settings(settings: &Settings, models: &Models) -> Result<(), Rejection> {
+    settings.validate()?;
+    match &settings.model {
+        Some(name) if models.get(name).is_none() => Err(Rejection::UnknownModel(name.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// A message's content must say something and keep to the limits.
+pub(super) fn check_message(message: &NewMessage) -> Result<(), Rejection> {
+    if message.content.iter().all(ContentPart::is_blank) {
+        return Err(Rejection::EmptyMessage);
+    }
+    check_size(message)
+}
+
+/// The limits alone: an imported assistant message may be empty.
+pub(super) fn check_size(message: &NewMessage) -> Result<(), Rejection> {
+    if message.content.len() > MAX_PARTS {
+        return Err(Rejection::TooMany { what: "content", limit: "64 parts" });
+    }
+    let size = message.content.iter().map(ContentPart::size).sum();
+    if size > MAX_MESSAGE_BYTES {
+        return Err(Rejection::MessageTooLarge { size, limit: MAX_MESSAGE_BYTES });
+    }
+    Ok(())
+}

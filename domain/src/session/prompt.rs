@@ -1,0 +1,90 @@
+//! What a model is shown for a turn: the system prompt, and as much of the branch's newest
+//! history as its context holds.
+//!
+//! The window slides by whole turns (a user message with all that answers it), so a model
+//! never sees an answer without its question or a tool's result without its call. The system
+//! prompt and the message to answer are never cut: if even they don't fit, the provider says
+//! so, for it alone counts exactly.
+
+use std::sync::Arc;
+
+use crate::content::{ContentPart, Message, Role};
+use crate::models::ModelSpec;
+use crate::session::state::{Session, Turn};
+use crate::tokens;
+
+/// A prompt, ready for a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// The system prompt.
+    pub system: Option<String>,
+    /// The history's window, oldest first; the last one is to be answered.
+    pub messages: Vec<Arc<Message>>,
+    /// Messages of the branch that no longer fitted.
+    pub dropped: usize,
+}
+
+/// The prompt for `turn`, within what `model` holds.
+pub fn prompt_for(session: &Session, turn: &Turn, model: &ModelSpec) -> Prompt {
+    let branch = branch(session, turn);
+    let system = turn.settings.system_prompt.clone();
+    let room = room_for_history(turn, model, system.as_deref());
+    let start = window_start(&branch, room);
+    Prompt { system, dropped: start, messages: branch[start..].to_vec() }
+}
+
+/// The path from the root to the message to answer, without what says nothing.
+fn branch(session: &Session, turn: &Turn) -> Vec<Arc<Message>> {
+    let mut path = Vec::new();
+    let mut next = Some(turn.message_id);
+    while let Some(message) = next.and_then(|id| session.messages.get(&id)) {
+        // A parent is always older than its child; anything else would be a loop.
+        if path.len() > session.messages.len() {
+            break;
+        }
+        if !message.content.iter().all(ContentPart::is_blank) {
+            path.push(Arc::clone(message));
+        }
+        next = message.parent_id;
+    }
+    path.reverse();
+    path
+}
+
+/// The answer's share of the context is kept free: what was asked for, or else the model's
+/// longest answer, but no more than half.
+fn room_for_history(turn: &Turn, model: &ModelSpec, system: Option<&str>) -> u32 {
+    let answer = turn.settings.max_tokens.unwrap_or(model.max_output).min(model.context / 2);
+    let options = turn.settings.provider_options.get("tools").map(ToString::to_string);
+    model
+        .context
+        .saturating_sub(answer)
+        .saturating_sub(system.map_or(0, tokens::cautious))
+        .saturating_sub(options.as_deref().map_or(0, tokens::cautious))
+}
+
+/// The first message of the oldest turn that still fits.
+fn window_start(branch: &[Arc<Message>], room: u32) -> usize {
+    let mut used = 0_u32;
+    let mut start = None;
+    for (index, message) in branch.iter().enumerate().rev() {
+        used = used.saturating_add(tokens::in_prompt(message));
+        if start.is_some() && used > room {
+            break;
+        }
+        if opens_turn(branch, index) {
+            start = Some(index);
+        }
+    }
+    start.unwrap_or(0)
+}
+
+/// A user message opens a turn, unless it follows another one; leading system messages and
+/// the very first message do too.
+fn opens_turn(branch: &[Arc<Message>], index: usize) -> bool {
+    let asks = |message: &Message| matches!(message.role, Role::User | Role::System);
+    asks(&branch[index]) && (index == 0 || !asks(&branch[index - 1]))
+}
+
+#[cfg(test)]
+mod tests;

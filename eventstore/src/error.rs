@@ -1,0 +1,86 @@
+//! What can go wrong with the store.
+
+/// An error of the event store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database could not be reached, or not in time.
+    #[error("the database is unavailable while trying to {doing}")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database answered with an error.
+    #[error("the database refused to {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// An event of the log that this version can't read.
+    #[error("event {sequence} of {stream} ({event}) can't be decoded")]
+    Undecodable {
+        /// Its type and version.
+        event: String,
+        /// Its stream.
+        stream: String,
+        /// Its place there.
+        sequence: i64,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The shared table shape couldn't be read.
+    #[error("a stream could not be read")]
+    Repository(#[source] cqrs_es::persist::PersistenceError),
+    /// Too many appends wait already.
+    #[error("the append queue is full")]
+    Overloaded,
+    /// The store is shutting down.
+    #[error("the event store is closing")]
+    Closing,
+    /// Migrations are missing or differ.
+    #[error("the database's schema doesn't fit: {0}")]
+    Schema(String),
+    /// A migration failed.
+    #[error("a migration failed")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// Sorts a database error into "try again later" and the rest.
+    pub fn from_sqlx(doing: &'static str, source: sqlx::Error) -> Self {
+        if is_transient(&source) {
+            Self::Unavailable { doing, source }
+        } else {
+            Self::Database { doing, source }
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Overloaded | Self::Closing)
+    }
+}
+
+/// SQLSTATE classes of trouble that passes by itself: connection exceptions (08), insufficient
+/// resources (53), operator intervention (57), serialisation failures (40), lock timeouts
+/// (55P03) and a server in read-only mode (25006).
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57", "40", "55P03", "25006"].iter().any(|class| code.starts_with(class))
+        }),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
+        _ => false,
+    }
+}

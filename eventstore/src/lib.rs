@@ -1,0 +1,121 @@
+//! The log in Postgres: append, load a stream, read in order.
+//!
+//! Positions are 1..N without a hole and in commit order, so a reader needs no more than
+//! `position > $1 ORDER BY position`. Appends go through one task that batches what is
+//! waiting ([`EventStore::append`]); the SQL function that decides and writes a batch is in
+//! `migrations/0001_log.up.sql`. Payloads are written and read here and nowhere else.
+
+mod append;
+mod batch;
+mod batcher;
+mod error;
+mod event;
+mod load;
+mod migrate;
+mod pool;
+mod read;
+
+pub use append::{AppendCommand, CommandRecord, NewEvent, StreamAppend, Verdict};
+pub use error::StoreError;
+pub use event::{Position, RecordedEvent};
+pub use load::LoadedEvent;
+pub use migrate::{Migration, MigrationState, migrate_down, migrate_up, migrations};
+pub use pool::{PoolOptions, connect};
+pub use read::StoredCommand;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::batcher::Batcher;
+
+/// The event store. Clones share one batcher; the last one dropped ends it.
+#[derive(Clone)]
+pub struct EventStore {
+    pool: PgPool,
+    batcher: Arc<Batcher>,
+}
+
+impl EventStore {
+    /// A store on a migrated database.
+    pub fn new(pool: PgPool) -> Self {
+        let batcher = Arc::new(Batcher::start(pool.clone()));
+        Self { pool, batcher }
+    }
+
+    /// Appends `command`, all of it or nothing. Safe to drop: once handed over, the append
+    /// happens whether or not anybody waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database could not be reached in time: the append
+    /// may or may not have happened, and the same command may be sent again.
+    pub async fn append(&self, command: AppendCommand) -> Result<Verdict, StoreError> {
+        self.batcher.append(command).await
+    }
+
+    /// The newest position appended by this process; changes with every append.
+    pub fn appended(&self) -> watch::Receiver<Position> {
+        self.batcher.appended()
+    }
+
+    /// The position of the newest event, 0 in an empty log.
+    pub async fn head(&self) -> Result<Position, StoreError> {
+        read::head(&self.pool).await
+    }
+
+    /// The log's identity.
+    pub async fn epoch(&self) -> Result<Uuid, StoreError> {
+        read::epoch(&self.pool).await
+    }
+
+    /// Up to `limit` events after `position`, in order.
+    pub async fn read_after(
+        &self,
+        position: Position,
+        limit: i64,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        read::read_after(&self.pool, position, limit).await
+    }
+
+    /// Up to `limit` events of one stream after version `sequence`, in order.
+    pub async fn read_stream(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        sequence: i64,
+        limit: i64,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        read::read_stream(&self.pool, aggregate_type, aggregate_id, sequence, limit).await
+    }
+
+    /// The decoded events of one aggregate after version `sequence`, in order.
+    pub async fn load<A: cqrs_es::Aggregate>(
+        &self,
+        aggregate_id: &str,
+        sequence: i64,
+    ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
+        load::load::<A>(&self.pool, aggregate_id, sequence).await
+    }
+
+    /// What a command with this id did, if it was ever accepted.
+    pub async fn find_command(
+        &self,
+        tenant_id: &str,
+        user_id: &str,
+        command_id: &str,
+    ) -> Result<Option<StoredCommand>, StoreError> {
+        read::find_command(&self.pool, tenant_id, user_id, command_id).await
+    }
+
+    /// The connections, for what stands beside the log in the same database.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Appends what is waiting, then ends the batcher.
+    pub async fn close(&self) {
+        self.batcher.close().await;
+    }
+}

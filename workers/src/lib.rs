@@ -1,0 +1,3 @@
+//! What works in the background: the LLM worker and its providers, the relay, the sweeper.
+
+pub mod provider;

@@ -57,9 +57,10 @@ pub(crate) struct PostgresPrograms {
     pub(crate) major: u32,
 }
 
-/// Finds Postgres; the one that wrote the data, when there is some.
+/// Finds Postgres; of the version that wrote `data`, when there is some.
 pub(crate) async fn postgres(
     source: Source,
+    data: &Path,
     data_major: Option<u32>,
     identity: Option<&Identity>,
 ) -> Result<PostgresPrograms, LocalError> {
@@ -76,10 +77,10 @@ pub(crate) async fn postgres(
             }
         }
     }
-    if !fits(packages::POSTGRES_MAJOR) {
+    if let Some(major) = data_major.filter(|major| *major != packages::POSTGRES_MAJOR) {
         return Err(LocalError::DataVersion {
-            folder: PathBuf::new(),
-            major: data_major.unwrap_or_default(),
+            folder: data.to_owned(),
+            major,
         });
     }
     let bin = fetch::fetch(&packages::POSTGRES, identity).await?;

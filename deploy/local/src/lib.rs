@@ -7,7 +7,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), local::LocalError> {
-//! let folder = local::temporary_folder()?;
+//! let folder = local::TemporaryFolder::new()?;
 //! let mut postgres = local::Postgres::start(local::PostgresOptions::temporary(folder.path())).await?;
 //! let mut nats = local::Nats::start(local::NatsOptions::temporary(folder.path())).await?;
 //! let database = postgres.url(local::DATABASE);
@@ -36,9 +36,10 @@ mod postgres;
 mod processes;
 mod secret;
 mod supervise;
+mod temporary;
 
 pub use error::LocalError;
 pub use find::Source;
 pub use nats::{Nats, NatsOptions};
-pub use place::temporary_folder;
 pub use postgres::{DATABASE, Postgres, PostgresOptions};
+pub use temporary::TemporaryFolder;

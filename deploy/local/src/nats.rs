@@ -1,32 +1,18 @@
 //! A private NATS server with JetStream.
 
-use std::{
-    ffi::OsString,
-    fmt,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, net::Ipv4Addr, path::PathBuf};
 
-use rustix::process::{Pid, Signal};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    net::TcpStream,
-    time::timeout,
-};
+use rustix::process::Signal;
 
 use crate::{
     error::LocalError,
     files,
     find::{self, Source},
-    identity::Identity,
     launch::{self, Kind, Service},
-    secret,
 };
+use kind::{NatsKind, USER, store_dir};
 
-const USER: &str = "colloquy";
-/// A server that is up greets at once.
-const GREETING_DEADLINE: Duration = Duration::from_millis(500);
+mod kind;
 
 /// How to run a private NATS server.
 #[derive(Debug, Clone)]
@@ -77,20 +63,17 @@ impl Nats {
         files::create_private(&home)?;
         let home = std::path::absolute(&home).unwrap_or(home);
         let owner = launch::own(&home).await?;
-        let kind = NatsKind {
-            program: find::nats(options.source).await?,
-            name: format!("colloquy-{}", hex::encode(secret::random_bytes::<8>()?)),
-            password: secret::password(&home.join("password"), None)?,
-            max_file_megabytes: options.max_file_megabytes,
-        };
+        let program = find::nats(options.source).await?;
+        let kind = NatsKind::new(program, &home, options.max_file_megabytes)?;
         Ok(Self {
             service: Service::start(kind, home, owner).await?,
         })
     }
 
-    /// The connection URL, with name and password.
+    /// The connection URL, with name and password. Mind that the Rust client leaves them out
+    /// unless they are also given as its options.
     pub fn url(&self) -> String {
-        let (password, port) = (&self.service.kind.password, self.port());
+        let (password, port) = (self.service.kind.password(), self.port());
         format!("nats://{USER}:{password}@{}:{port}", Ipv4Addr::LOCALHOST)
     }
 
@@ -188,75 +171,5 @@ impl fmt::Debug for Nats {
         f.debug_struct("Nats")
             .field("port", &self.port())
             .finish_non_exhaustive()
-    }
-}
-
-fn store_dir(home: &Path) -> PathBuf {
-    home.join("store")
-}
-
-/// How NATS is run: what [`Service`] asks for.
-struct NatsKind {
-    program: PathBuf,
-    /// Tells our server from one that took the port just before it.
-    name: String,
-    password: String,
-    max_file_megabytes: u32,
-}
-
-impl NatsKind {
-    fn configuration(&self, home: &Path, port: u16) -> String {
-        let (name, password, max_file) = (&self.name, &self.password, self.max_file_megabytes);
-        let store = quoted(&store_dir(home));
-        format!(
-            "listen: \"127.0.0.1:{port}\"\n\
-             server_name: \"{name}\"\n\
-             max_payload: 8MB\n\
-             logtime: true\n\
-             authorization {{ user: \"{USER}\", password: \"{password}\" }}\n\
-             jetstream {{\n  \
-               store_dir: {store}\n  \
-               max_memory_store: 512MB\n  \
-               max_file_store: {max_file}MB\n\
-             }}\n"
-        )
-    }
-}
-
-/// A path as a string of the configuration file.
-fn quoted(path: &Path) -> String {
-    let text = path
-        .to_string_lossy()
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"");
-    format!("\"{text}\"")
-}
-
-impl Kind for NatsKind {
-    const NAME: &'static str = "nats-server";
-    const STOP_SIGNAL: &'static str = "TERM";
-
-    fn identity(&self) -> Option<&Identity> {
-        None
-    }
-
-    fn prepare(&self, home: &Path, port: u16) -> Result<Vec<OsString>, LocalError> {
-        let file = home.join("nats.conf");
-        secret::write_private(&file, &self.configuration(home, port))?;
-        Ok(vec![self.program.clone().into(), "-c".into(), file.into()])
-    }
-
-    async fn is_ready(&self, _home: &Path, _pid: Pid, port: u16) -> bool {
-        let greeting = async {
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
-            let mut line = String::new();
-            BufReader::new(stream).read_line(&mut line).await.ok()?;
-            Some(line.starts_with("INFO ") && line.contains(&self.name))
-        };
-        timeout(GREETING_DEADLINE, greeting)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or(false)
     }
 }

@@ -12,36 +12,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::TempDir;
-
 use crate::{
     error::{Doing, LocalError},
     files,
-    identity::{self, Identity},
+    identity::Identity,
 };
 
 /// The name of the Postgres part inside a data folder.
 pub(crate) const POSTGRES: &str = "postgres";
 /// Places that survive a reboot and that any user can reach, the better one first.
 const SHARED: [&str; 2] = ["/var/lib/colloquy", "/var/tmp/colloquy"];
-
-/// A folder for a test's servers, deleted when dropped. It is in a place which the user that runs
-/// Postgres can reach.
-///
-/// # Errors
-/// When no place for temporary files can be written and reached.
-pub fn temporary_folder() -> Result<TempDir, LocalError> {
-    let identity = identity::for_postgres(Path::new(""))?;
-    let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
-    let place = places
-        .iter()
-        .find(|place| identity.as_ref().is_none_or(|user| user.may_enter(place)))
-        .unwrap_or(&places[0]);
-    tempfile::Builder::new()
-        .prefix("colloquy-")
-        .tempdir_in(place)
-        .doing(|| format!("create a folder in {}", place.display()))
-}
 
 /// The folder for everything of Postgres: created, and owned by the user that runs it.
 pub(crate) fn postgres_home(

@@ -1,78 +1,29 @@
 //! A private Postgres server.
 
-use std::{
-    ffi::OsString,
-    fmt, fs,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, net::Ipv4Addr, path::PathBuf, time::Duration};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::process::Command;
 
 use crate::{
     command,
-    error::{Doing, LocalError},
-    find::{self, PostgresPrograms, Source},
-    identity::{self, Identity},
-    launch::{self, Kind, Service},
+    error::LocalError,
+    find, identity,
+    launch::{self, Service},
     place, secret,
 };
+use kind::PostgresKind;
+pub use options::PostgresOptions;
 
 mod cluster;
+mod kind;
+mod options;
 
 /// The database that every server has from its first start.
 pub const DATABASE: &str = "colloquy";
 /// The one role: it owns everything.
 const USER: &str = "colloquy";
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
-
-/// How to run a private Postgres.
-#[derive(Debug, Clone)]
-pub struct PostgresOptions {
-    /// The data folder; Postgres uses `postgres/` in it.
-    pub folder: PathBuf,
-    /// More settings, as after `postgres -c`; they win over the built-in ones.
-    pub settings: Vec<(String, String)>,
-    /// Where the programs come from.
-    pub source: Source,
-    /// Whether the data is to survive a power cut right after the first start.
-    durable_setup: bool,
-}
-
-impl PostgresOptions {
-    /// For data that stays: found again at the next start.
-    pub fn lasting(folder: impl Into<PathBuf>) -> Self {
-        let settings = vec![("shared_buffers".into(), "256MB".into())];
-        let source = Source::from_environment();
-        Self {
-            folder: folder.into(),
-            settings,
-            source,
-            durable_setup: true,
-        }
-    }
-
-    /// For a test: small and quick to set up. Commits are as durable as elsewhere.
-    pub fn temporary(folder: impl Into<PathBuf>) -> Self {
-        let settings = vec![("shared_buffers".into(), "64MB".into())];
-        let source = Source::from_environment();
-        Self {
-            folder: folder.into(),
-            settings,
-            source,
-            durable_setup: false,
-        }
-    }
-
-    /// Adds a setting, as `postgres -c name=value` does.
-    #[must_use]
-    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.push((name.into(), value.into()));
-        self
-    }
-}
 
 /// A private Postgres server. Dropping it begins a stop; [`Postgres::stop`] also waits for it.
 pub struct Postgres {
@@ -93,22 +44,10 @@ impl Postgres {
         let owner = launch::own(&home).await?;
         let data = home.join(cluster::DATA);
         let major = cluster::major_version(&data);
-        let programs = find::postgres(options.source, major, identity.as_ref())
-            .await
-            .map_err(|error| match error {
-                LocalError::DataVersion { major, .. } => LocalError::DataVersion {
-                    folder: data.clone(),
-                    major,
-                },
-                other => other,
-            })?;
+        let programs = find::postgres(options.source, &data, major, identity.as_ref()).await?;
         let password_file = home.join("password");
         let password = secret::password(&password_file, identity.as_ref())?;
-        let kind = PostgresKind {
-            programs,
-            identity,
-            settings: options.settings,
-        };
+        let kind = PostgresKind::new(programs, identity, options.settings);
         if major.is_none() {
             cluster::create(&kind, &home, &password_file, options.durable_setup).await?;
         }
@@ -134,7 +73,7 @@ impl Postgres {
 
     /// The major version, as in 18.
     pub fn major_version(&self) -> u32 {
-        self.service.kind.programs.major
+        self.service.kind.major_version()
     }
 
     /// The server's process id, unless it was stopped or killed.
@@ -246,65 +185,5 @@ impl fmt::Debug for Postgres {
         f.debug_struct("Postgres")
             .field("port", &self.port())
             .finish_non_exhaustive()
-    }
-}
-
-/// How Postgres is run: what [`Service`] asks for.
-struct PostgresKind {
-    programs: PostgresPrograms,
-    identity: Option<Identity>,
-    settings: Vec<(String, String)>,
-}
-
-impl PostgresKind {
-    /// One of Postgres's own programs, run by the right user and free of outside settings.
-    fn command(&self, program: &str, home: &Path) -> Command {
-        let mut command = std::process::Command::new(self.programs.bin.join(program));
-        command.current_dir(home).env("LC_ALL", "C");
-        for (name, _) in std::env::vars_os() {
-            if crate::supervise::changes_postgres(&name) {
-                command.env_remove(name);
-            }
-        }
-        if let Some(identity) = &self.identity {
-            identity.apply(&mut command);
-        }
-        command.into()
-    }
-}
-
-impl Kind for PostgresKind {
-    const NAME: &'static str = "PostgreSQL";
-    /// A "fast shutdown": does not wait for clients.
-    const STOP_SIGNAL: &'static str = "INT";
-
-    fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
-    }
-
-    fn prepare(&self, home: &Path, port: u16) -> Result<Vec<OsString>, LocalError> {
-        // Our lock says that nobody uses the data. Postgres itself goes by the process id in this
-        // file, and would refuse to start when another process has that id by now.
-        let pid_file = cluster::pid_file(home);
-        if pid_file.exists() {
-            fs::remove_file(&pid_file).doing(|| format!("delete {}", pid_file.display()))?;
-        }
-        let mut line: Vec<OsString> = vec![self.programs.bin.join("postgres").into()];
-        line.extend(["-D".into(), home.join(cluster::DATA).into()]);
-        let fixed = cluster::SETTINGS
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        let given = self
-            .settings
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        for setting in fixed.chain(given).chain([format!("port={port}")]) {
-            line.extend(["-c".into(), setting.into()]);
-        }
-        Ok(line)
-    }
-
-    async fn is_ready(&self, home: &Path, pid: Pid, _port: u16) -> bool {
-        cluster::is_ready(home, pid)
     }
 }

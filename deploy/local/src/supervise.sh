@@ -21,14 +21,14 @@ exec 2>/dev/null
 
 (
     read -r _
-    # A paused server would not see the signal.
-    kill -s CONT "$server"
+    # A paused server would not see the signal. One that is gone needs none.
+    kill -s CONT "$server" || exit
     pkill -CONT -P "$server"
+    sleep "$grace" &
+    sleeper=$!
+    trap 'kill "$sleeper"; exit' TERM
     kill -s "$signal" "$server"
-    while [ "$grace" -gt 0 ] && kill -s 0 "$server"; do
-        sleep 1
-        grace=$((grace - 1))
-    done
+    wait "$sleeper"
     kill -s KILL "$server"
 ) <&4 >/dev/null &
 watcher=$!

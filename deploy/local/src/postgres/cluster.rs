@@ -5,7 +5,7 @@ use std::{fs, path::Path, path::PathBuf, time::Duration};
 use rustix::process::Pid;
 use tokio::process::Command;
 
-use super::{DATABASE, PostgresKind, USER};
+use super::{DATABASE, USER, kind::PostgresKind};
 use crate::{
     command,
     error::{Doing, LocalError},

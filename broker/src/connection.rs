@@ -1,0 +1,83 @@
+//! One connection a process, shared by all its roles.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, context::ContextBuilder};
+use async_nats::{Client, ConnectOptions, Event, connection::State};
+
+use crate::error::BrokerError;
+
+/// The connection to NATS. Clones share it.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) client: Client,
+    pub(crate) jetstream: jetstream::Context,
+}
+
+impl Broker {
+    /// Connects to the server at `url`. It may come up later: the connection is made and made
+    /// again in the background, for ever.
+    ///
+    /// # Errors
+    /// When `url` can't be used.
+    pub async fn connect(url: &str, name: &str) -> Result<Self, BrokerError> {
+        let client = ConnectOptions::new()
+            .name(name)
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .reconnect_delay_callback(|tries| {
+                Duration::from_millis(u64::try_from(tries).unwrap_or(u64::MAX).min(20) * 50)
+            })
+            .connection_timeout(Duration::from_secs(2))
+            .request_timeout(Some(Duration::from_secs(3)))
+            .ping_interval(Duration::from_secs(5))
+            .subscription_capacity(16 * 1024)
+            .client_capacity(8 * 1024)
+            .event_callback(|event| async move { log(&event) })
+            .connect(url)
+            .await
+            .map_err(|error| BrokerError::Url(error.into()))?;
+        let jetstream = ContextBuilder::new()
+            .timeout(Duration::from_secs(3))
+            .ack_timeout(Duration::from_secs(3))
+            .max_ack_inflight(8 * 1024)
+            .build(client.clone());
+        Ok(Self { client, jetstream })
+    }
+
+    /// Whether the connection stands at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Whether the server answers, within two seconds.
+    pub async fn ping(&self) -> Result<(), BrokerError> {
+        tokio::time::timeout(Duration::from_secs(2), self.client.flush())
+            .await
+            .map_err(BrokerError::unavailable("ping"))?
+            .map_err(BrokerError::unavailable("ping"))?;
+        if self.is_connected() {
+            Ok(())
+        } else {
+            Err(BrokerError::Unavailable { doing: "ping", source: "not connected".into() })
+        }
+    }
+
+    /// Sends what is buffered and closes the connection.
+    pub async fn close(&self) {
+        let drain = self.client.drain();
+        if tokio::time::timeout(Duration::from_secs(2), drain).await.is_err() {
+            tracing::warn!("the broker connection did not drain in time");
+        }
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("NATS is gone; connecting again"),
+        // A subscriber sees the hole by its own numbers and fills it.
+        Event::SlowConsumer(_) => tracing::debug!(%event, "a subscription overflowed"),
+        other => tracing::debug!(event = %other, "NATS"),
+    }
+}

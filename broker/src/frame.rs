@@ -1,0 +1,111 @@
+//! What travels on a turn's delta subject.
+//!
+//! Every frame has the attempt it belongs to and a sequence that starts at 0 with
+//! [`Frame::Started`] and has no hole: that is what proves a stream whole, for NATS drops
+//! messages of slow subscribers.
+
+use chrono::{DateTime, Utc};
+use domain::session::TurnError;
+use domain::{Completion, FinishReason};
+use serde::{Deserialize, Serialize};
+
+/// A piece of a tool call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCallDelta {
+    /// Which call of the answer.
+    pub index: u32,
+    /// The call's id, in its first piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The function's name, in its first piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Text to append to the arguments.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arguments: String,
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Delta {
+    /// Where `text` starts in the answer, in UTF-8 bytes.
+    pub offset: u64,
+    /// Answer text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// Reasoning text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    /// Pieces of tool calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallDelta>,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Terminal {
+    /// With an answer.
+    Completed {
+        /// Why the model stopped.
+        finish_reason: FinishReason,
+        /// The answer.
+        completion: Completion,
+    },
+    /// Without one.
+    Failed {
+        /// Why.
+        error: TurnError,
+    },
+    /// On request.
+    Cancelled {
+        /// What was said until then.
+        completion: Option<Completion>,
+    },
+}
+
+/// One message of a turn's stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Frame {
+    /// An attempt holds the turn; its text starts from nothing.
+    Started {
+        /// The attempt.
+        attempt: u32,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The next piece of the answer.
+    Delta {
+        /// The attempt.
+        attempt: u32,
+        /// From 1 without a hole.
+        sequence: u32,
+        /// The piece.
+        #[serde(flatten)]
+        delta: Delta,
+    },
+    /// The turn has ended; the log says so already.
+    Ended {
+        /// The attempt.
+        attempt: u32,
+        /// One more than the last delta's.
+        sequence: u32,
+        /// The log position of the event that ended it.
+        position: i64,
+        /// How.
+        terminal: Terminal,
+    },
+}
+
+impl Frame {
+    /// Attempt and sequence.
+    pub fn place(&self) -> (u32, u32) {
+        match self {
+            Self::Started { attempt, .. } => (*attempt, 0),
+            Self::Delta { attempt, sequence, .. } | Self::Ended { attempt, sequence, .. } => {
+                (*attempt, *sequence)
+            }
+        }
+    }
+}

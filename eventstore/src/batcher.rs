@@ -1,0 +1,219 @@
+//! Group commit: one task that appends whatever is waiting in one call.
+//!
+//! When idle it starts at once, so a lone append isn't held back; under load the batch grows
+//! while the call before it is under way. The task, not the caller, talks to the database, so
+//! a caller that goes away (a closed connection) can't tear an append.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::append::{AppendCommand, Verdict};
+use crate::batch::append_batch;
+use crate::error::StoreError;
+use crate::event::Position;
+
+/// Appends that may wait; one more is refused.
+const QUEUE: usize = 4096;
+/// Events in one call.
+const BATCH_EVENTS: usize = 1024;
+/// How long an append is tried again while the database is away.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+struct Waiting {
+    command: AppendCommand,
+    reply: oneshot::Sender<Result<Verdict, StoreError>>,
+    give_up: Instant,
+}
+
+/// The handle to the batcher's task.
+pub(crate) struct Batcher {
+    queue: mpsc::Sender<Waiting>,
+    appended: watch::Receiver<Position>,
+    tasks: TaskTracker,
+    closing: watch::Sender<bool>,
+}
+
+impl Batcher {
+    pub(crate) fn start(pool: PgPool) -> Self {
+        let (queue, incoming) = mpsc::channel(QUEUE);
+        let (newest, appended) = watch::channel(0);
+        let (closing, closed) = watch::channel(false);
+        let tasks = TaskTracker::new();
+        let task = Task { pool, incoming, newest, backlog: VecDeque::new() };
+        tasks.spawn(task.run(closed));
+        tasks.close();
+        Self { queue, appended, tasks, closing }
+    }
+
+    pub(crate) fn appended(&self) -> watch::Receiver<Position> {
+        self.appended.clone()
+    }
+
+    pub(crate) async fn append(&self, command: AppendCommand) -> Result<Verdict, StoreError> {
+        let (reply, verdict) = oneshot::channel();
+        let waiting = Waiting { command, reply, give_up: Instant::now() + PATIENCE };
+        self.queue.try_send(waiting).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closing,
+        })?;
+        verdict.await.map_err(|_| StoreError::Closing)?
+    }
+
+    pub(crate) async fn close(&self) {
+        self.closing.send_replace(true);
+        self.tasks.wait().await;
+    }
+}
+
+struct Task {
+    pool: PgPool,
+    incoming: mpsc::Receiver<Waiting>,
+    newest: watch::Sender<Position>,
+    /// What came in but isn't in a batch yet, oldest first.
+    backlog: VecDeque<Waiting>,
+}
+
+impl Task {
+    async fn run(mut self, mut closing: watch::Receiver<bool>) {
+        loop {
+            if self.backlog.is_empty() {
+                tokio::select! {
+                    biased;
+                    waiting = self.incoming.recv() => match waiting {
+                        Some(waiting) => self.backlog.push_back(waiting),
+                        None => return,
+                    },
+                    _ = closing.wait_for(|closing| *closing) => self.incoming.close(),
+                }
+            }
+            while let Ok(waiting) = self.incoming.try_recv() {
+                self.backlog.push_back(waiting);
+            }
+            let batch = self.next_batch();
+            if !batch.is_empty() {
+                self.append(batch).await;
+            }
+        }
+    }
+
+    /// The oldest commands, as long as no two touch the same stream or share an id; the rest
+    /// keeps its order for the next batch.
+    fn next_batch(&mut self) -> Vec<Waiting> {
+        let mut taken: HashSet<String> = HashSet::new();
+        let mut batch = Vec::new();
+        let mut events = 0;
+        let mut later = VecDeque::new();
+        while let Some(waiting) = self.backlog.pop_front() {
+            if waiting.reply.is_closed() && waiting.give_up <= Instant::now() {
+                continue;
+            }
+            let keys = keys(&waiting.command);
+            let size: usize = waiting.command.streams.iter().map(|s| s.events.len()).sum();
+            let fits = batch.is_empty() || events + size <= BATCH_EVENTS;
+            let free = keys.iter().all(|key| !taken.contains(key));
+            taken.extend(keys);
+            if fits && free {
+                events += size;
+                batch.push(waiting);
+            } else {
+                later.push_back(waiting);
+            }
+        }
+        self.backlog = later;
+        batch
+    }
+
+    /// Tries until the database answers or the oldest command's patience is over. A lost
+    /// reply is no harm: what went through answers as a duplicate of itself.
+    async fn append(&mut self, mut batch: Vec<Waiting>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let commands: Vec<&AppendCommand> = batch.iter().map(|one| &one.command).collect();
+            match append_batch(&self.pool, &commands).await {
+                Ok(verdicts) => return self.answer(batch, verdicts),
+                Err(error) if error.is_unavailable() => {
+                    let next_try = Instant::now() + pause;
+                    batch = give_up(batch, next_try);
+                    if batch.is_empty() {
+                        tracing::warn!(error = %Chain(&error), "the database is unavailable");
+                        return;
+                    }
+                    tokio::time::sleep_until(next_try).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                // One bad command must not fail the others: each goes alone.
+                Err(_) if batch.len() > 1 => {
+                    for one in batch {
+                        Box::pin(self.append(vec![one])).await;
+                    }
+                    return;
+                }
+                Err(error) => {
+                    if let Some(one) = batch.pop() {
+                        drop(one.reply.send(Err(error)));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn answer(&self, batch: Vec<Waiting>, verdicts: Vec<Verdict>) {
+        let newest = verdicts.iter().filter_map(|verdict| match verdict {
+            Verdict::Appended { last, .. } => Some(*last),
+            _ => None,
+        });
+        if let Some(newest) = newest.max() {
+            self.newest.send_replace(newest);
+        }
+        for (one, verdict) in batch.into_iter().zip(verdicts) {
+            // Nobody may be waiting any more; the append stands all the same.
+            drop(one.reply.send(Ok(verdict)));
+        }
+    }
+}
+
+/// Answers those whose patience ends before `next_try`; the others stay.
+fn give_up(batch: Vec<Waiting>, next_try: Instant) -> Vec<Waiting> {
+    let (out, stay): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.give_up < next_try);
+    for one in out {
+        let error = StoreError::Unavailable { doing: "append", source: sqlx::Error::PoolTimedOut };
+        drop(one.reply.send(Err(error)));
+    }
+    stay
+}
+
+/// Streams and the command id: what two commands of one batch may not share.
+fn keys(command: &AppendCommand) -> Vec<String> {
+    let streams = command
+        .streams
+        .iter()
+        .map(|stream| format!("{}/{}", stream.aggregate_type, stream.aggregate_id));
+    let record = command
+        .command
+        .iter()
+        .map(|record| format!("\0{}\0{}\0{}", command.tenant_id, record.user_id, record.command_id));
+    streams.chain(record).collect()
+}
+
+/// An error with its causes, for one log line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{self, context::ContextBuilder};
-use async_nats::{Client, ConnectOptions, Event, connection::State};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 
 use crate::error::BrokerError;
 
@@ -21,7 +21,16 @@ impl Broker {
     /// # Errors
     /// When `url` can't be used.
     pub async fn connect(url: &str, name: &str) -> Result<Self, BrokerError> {
-        let client = ConnectOptions::new()
+        let address: ServerAddr = url.parse().map_err(BrokerError::url)?;
+        // async-nats leaves a name and password in the URL unused.
+        let options = match (address.username(), address.password()) {
+            (Some(user), Some(password)) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+            }
+            (Some(token), None) => ConnectOptions::with_token(token.to_owned()),
+            _ => ConnectOptions::new(),
+        };
+        let client = options
             .name(name)
             .retry_on_initial_connect()
             .max_reconnects(None)
@@ -34,9 +43,9 @@ impl Broker {
             .subscription_capacity(16 * 1024)
             .client_capacity(8 * 1024)
             .event_callback(|event| async move { log(&event) })
-            .connect(url)
+            .connect(address)
             .await
-            .map_err(|error| BrokerError::Url(error.into()))?;
+            .map_err(BrokerError::url)?;
         let jetstream = ContextBuilder::new()
             .timeout(Duration::from_secs(3))
             .ack_timeout(Duration::from_secs(3))

@@ -29,6 +29,10 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    pub(crate) fn url<E: Into<Box<dyn Error + Send + Sync>>>(source: E) -> Self {
+        Self::Url(source.into())
+    }
+
     /// Wraps whatever async-nats says.
     pub(crate) fn unavailable<E: Into<Box<dyn Error + Send + Sync>>>(
         doing: &'static str,

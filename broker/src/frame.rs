@@ -5,8 +5,8 @@
 //! messages of slow subscribers.
 
 use chrono::{DateTime, Utc};
-use domain::session::TurnError;
-use domain::{Completion, FinishReason};
+use domain::session::{SessionEvent, TurnError};
+use domain::{Completion, FinishReason, TurnId};
 use serde::{Deserialize, Serialize};
 
 /// A piece of a tool call.
@@ -106,6 +106,25 @@ impl Frame {
             Self::Delta { attempt, sequence, .. } | Self::Ended { attempt, sequence, .. } => {
                 (*attempt, *sequence)
             }
+        }
+    }
+}
+
+impl Terminal {
+    /// The turn, the attempt and the end that `event` tells of, if it ends a turn.
+    pub fn of(event: &SessionEvent) -> Option<(TurnId, u32, Self)> {
+        match event {
+            SessionEvent::TurnCompleted { turn_id, attempt, finish_reason, completion, .. } => {
+                let (finish_reason, completion) = (*finish_reason, completion.clone());
+                Some((*turn_id, *attempt, Self::Completed { finish_reason, completion }))
+            }
+            SessionEvent::TurnFailed { turn_id, attempt, error, .. } => {
+                Some((*turn_id, *attempt, Self::Failed { error: error.clone() }))
+            }
+            SessionEvent::TurnCancelled { turn_id, attempt, completion, .. } => {
+                Some((*turn_id, *attempt, Self::Cancelled { completion: completion.clone() }))
+            }
+            _ => None,
         }
     }
 }

@@ -6,8 +6,9 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{AckKind, Message};
 use domain::{SessionId, TenantId, TurnId};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::connection::Broker;
 use crate::error::BrokerError;
@@ -74,12 +75,13 @@ pub struct JobQueue {
 }
 
 impl JobQueue {
-    /// Hands up to `most` jobs to `take`, one by one as they come; returns when they are
-    /// used up or nothing came for ten seconds. Asking for as many as can be worked on now
-    /// leaves the rest to other workers.
+    /// Hands up to `most` jobs to `take`, one by one as they come; returns when they are used
+    /// up, when nothing more came for ten seconds, or at `stop`. Asking for as many as can be
+    /// worked on now leaves the rest to other workers.
     pub async fn pull(
         &self,
         most: usize,
+        stop: &CancellationToken,
         mut take: impl FnMut(ReceivedJob),
     ) -> Result<(), BrokerError> {
         let mut batch = self
@@ -91,20 +93,37 @@ impl JobQueue {
             .messages()
             .await
             .map_err(BrokerError::unavailable("ask for jobs"))?;
-        while let Some(message) = batch.next().await {
-            let message = message.map_err(|source| BrokerError::Unavailable {
-                doing: "receive a job",
-                source,
-            })?;
-            match serde_json::from_slice(&message.payload) {
-                Ok(job) => take(ReceivedJob { job, message }),
-                Err(error) => {
-                    tracing::error!(%error, subject = %message.subject, "an unreadable job was dropped");
-                    ReceivedJob::settle(&message, AckKind::Term).await;
-                }
+        loop {
+            let message = tokio::select! {
+                message = batch.next() => message,
+                () = stop.cancelled() => break,
+            };
+            let Some(message) = message else { return Ok(()) };
+            if let Some(received) = read(message).await? {
+                take(received);
+            }
+        }
+        // What had arrived but wasn't taken goes to other workers at once.
+        while let Some(Some(message)) = batch.next().now_or_never() {
+            if let Some(received) = read(message).await? {
+                received.hand_back(Duration::ZERO).await;
             }
         }
         Ok(())
+    }
+}
+
+async fn read(
+    message: Result<Message, async_nats::Error>,
+) -> Result<Option<ReceivedJob>, BrokerError> {
+    let message = message.map_err(BrokerError::unavailable("receive a job"))?;
+    match serde_json::from_slice(&message.payload) {
+        Ok(job) => Ok(Some(ReceivedJob { job, message })),
+        Err(error) => {
+            tracing::error!(%error, subject = %message.subject, "an unreadable job was dropped");
+            ReceivedJob::settle(&message, AckKind::Term).await;
+            Ok(None)
+        }
     }
 }
 

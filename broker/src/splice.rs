@@ -32,14 +32,15 @@ pub enum Spliced {
 /// Places `frame` after `cursor`.
 pub fn splice(cursor: &mut Cursor, frame: &Frame) -> Spliced {
     let (attempt, sequence) = frame.place();
-    if attempt < cursor.attempt || (attempt == cursor.attempt && sequence < cursor.next) {
+    // A turn that ends without a word of its last attempt (cancelled while queued, given up
+    // after that attempt was lost) has nothing that could be missing before its end.
+    let unheard = matches!(frame, Frame::Ended { sequence: 0, .. });
+    let seen = attempt == cursor.attempt && sequence < cursor.next;
+    if !unheard && (attempt < cursor.attempt || seen) {
         return Spliced::Old;
     }
-    // A turn that ends without an attempt of its own (cancelled while queued, given up after
-    // the last attempt was lost) has nothing that could be missing before its end.
-    let ends_unheard = matches!(frame, Frame::Ended { sequence: 0, .. });
     let expected = if attempt == cursor.attempt { cursor.next } else { 0 };
-    if sequence == expected || ends_unheard {
+    if unheard || sequence == expected {
         *cursor = Cursor::after(attempt, sequence);
         Spliced::Next
     } else {

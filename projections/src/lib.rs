@@ -1,1 +1,42 @@
-//! (being written)
+//! Read models: tables that answer queries, each a pure fold of the log.
+//!
+//! A [`projection`](projection::Projection) says which rows an event touches and how it changes
+//! them; the rest is shared. A [runner](run) takes events from NATS while they come without a
+//! hole and from Postgres when they don't, folds a batch in memory, and writes the changed rows
+//! and the checkpoint in one transaction. The checkpoint moves by compare-and-set, so any number
+//! of processes may run the same projection. Nothing is read from a clock: a
+//! [rebuild](rebuild::rebuild) gives the same bytes.
+//!
+//! # How to add a read model
+//!
+//! 1. Its table and its row in `checkpoints`: a new migration.
+//! 2. A file here with its row, its [`projection::Projection`] and its queries.
+//! 3. A variant of [`ReadModel`]; the compiler shows the rest.
+
+mod batch;
+mod checkpoint;
+mod event;
+mod feed;
+mod messages;
+mod parked;
+mod positions;
+mod projection;
+mod read_model;
+mod rebuild;
+mod rows;
+mod runner;
+mod scope;
+mod sessions;
+mod status;
+mod trouble;
+mod turns;
+
+pub use messages::{HistoryMessage, MessageCursor, MessageOrder, MessageRow, list_messages};
+pub use positions::{Health, Positions, WaitError};
+pub use read_model::{ReadModel, UnknownReadModel};
+pub use rebuild::{RebuildError, Rebuilt, rebuild};
+pub use runner::run;
+pub use scope::Page;
+pub use sessions::{SessionCursor, SessionFilter, SessionRow, get_session, list_sessions};
+pub use status::{ParkedStream, ProjectionStatus, list, parked_streams, table_hash};
+pub use turns::{TurnDetail, TurnRow, get_turn, queued_turns, running_turns, turns_after};

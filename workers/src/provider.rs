@@ -6,6 +6,10 @@
 //! 2. Add its kind to `ProviderKind` in `catalog.rs`, and build it in `catalog::build`.
 //! 3. Test it against the scripted provider's faults and, where there is one, the real server.
 
+pub mod demo;
+pub mod openai;
+pub mod retry;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

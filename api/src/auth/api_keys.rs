@@ -110,8 +110,7 @@ impl ApiKeys {
     ) -> Result<NewKey, ApiKeyError> {
         check_name(&request.name)?;
         let role = role_name(request)?;
-        let secret = key_secret::generate();
-        let hash = key_secret::hash(&secret);
+        let (secret, hash) = key_secret::generate();
         let key = NewKey {
             id: ids.next(),
             prefix: key_secret::prefix(&secret),
@@ -123,7 +122,7 @@ impl ApiKeys {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(key.id)
-        .bind(hash.as_ref().map(<[u8; 32]>::as_slice))
+        .bind(hash.as_slice())
         .bind(&key.prefix)
         .bind(&request.name)
         .bind(request.tenant_id.as_str())

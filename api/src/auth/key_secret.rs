@@ -16,10 +16,12 @@ const PREFIX_CHARS: usize = MARK.len() + 8;
 /// A key's hash, as stored.
 pub(super) type KeyHash = [u8; 32];
 
-/// A new key, from the thread's cryptographic generator.
-pub(super) fn generate() -> String {
+/// A new key and its hash, from the thread's cryptographic generator.
+pub(super) fn generate() -> (String, KeyHash) {
     let random = rand::rng().sample_iter(Alphanumeric).take(RANDOM_CHARS).map(char::from);
-    MARK.chars().chain(random).collect()
+    let secret: String = MARK.chars().chain(random).collect();
+    let hash = Sha256::digest(&secret).into();
+    (secret, hash)
 }
 
 /// The hash of `secret`, if it has the form of a key.
@@ -41,17 +43,17 @@ mod tests {
 
     #[test]
     fn a_new_key_has_the_form() {
-        let (one, two) = (generate(), generate());
+        let ((one, its_hash), (two, _)) = (generate(), generate());
         assert_ne!(one, two);
         assert_eq!(one.len(), 47);
-        assert!(hash(&one).is_some());
+        assert_eq!(hash(&one), Some(its_hash));
         assert_ne!(hash(&one), hash(&two));
         assert_eq!(prefix(&one), one[..12]);
     }
 
     #[test]
     fn other_forms_have_no_hash() {
-        let key = generate();
+        let (key, _) = generate();
         let long = format!("{key}a");
         let odd = format!("{}-", &key[..46]);
         for bad in ["", "clq_", &key[1..], &key[..46], &long, &odd, "clq_é"] {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub(super) struct KeySet(Vec<Key>);
 struct Key {
     kid: Option<String>,
     alg: Algorithm,
-    key: Arc<DecodingKey>,
+    decoding: Arc<DecodingKey>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ impl KeySet {
             (Some(_), Some(_)) if kid.is_none() => {
                 Err(AuthError::InvalidToken("it does not say which key signed it (`kid`)"))
             }
-            (first, _) => Ok(first.map(|key| Arc::clone(&key.key))),
+            (first, _) => Ok(first.map(|key| Arc::clone(&key.decoding))),
         }
     }
 }
@@ -72,12 +72,11 @@ fn usable(key: Value) -> Option<Key> {
     let common = &jwk.common;
     let signs = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
     let alg = algorithm_of(&jwk.algorithm)?;
-    let stated = common.key_algorithm.map(|stated| stated.to_algorithm().ok());
-    if !signs || stated.is_some_and(|stated| stated != Some(alg)) {
+    if !signs || common.key_algorithm.is_some_and(|stated| !is_for(stated, alg)) {
         return None;
     }
-    let key = DecodingKey::from_jwk(&jwk).ok().filter(is_strong)?;
-    Some(Key { kid: jwk.common.key_id, alg, key: Arc::new(key) })
+    let decoding = DecodingKey::from_jwk(&jwk).ok().filter(is_strong)?;
+    Some(Key { kid: jwk.common.key_id, alg, decoding: Arc::new(decoding) })
 }
 
 /// The one algorithm that a key of this type is used for.
@@ -89,6 +88,13 @@ fn algorithm_of(parameters: &AlgorithmParameters) -> Option<Algorithm> {
         }
         _ => None,
     }
+}
+
+fn is_for(stated: KeyAlgorithm, alg: Algorithm) -> bool {
+    matches!(
+        (stated, alg),
+        (KeyAlgorithm::RS256, Algorithm::RS256) | (KeyAlgorithm::ES256, Algorithm::ES256)
+    )
 }
 
 fn is_strong(key: &DecodingKey) -> bool {

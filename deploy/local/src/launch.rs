@@ -178,16 +178,30 @@ impl<K: Kind> Service<K> {
         }
     }
 
-    /// Sends a signal to the running server and its children.
-    pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), LocalError> {
+    pub(crate) async fn pause(&mut self) -> Result<(), LocalError> {
+        match &mut self.running {
+            Some(server) => server
+                .pause()
+                .await?
+                .then_some(())
+                .ok_or_else(Self::not_running),
+            None => Err(Self::not_running()),
+        }
+    }
+
+    pub(crate) fn resume(&mut self) -> Result<(), LocalError> {
         let sent = self
             .running
             .as_mut()
-            .is_some_and(|server| server.signal(signal));
-        sent.then_some(()).ok_or(LocalError::WrongState {
+            .is_some_and(|server| server.signal(Signal::CONT));
+        sent.then_some(()).ok_or_else(Self::not_running)
+    }
+
+    fn not_running() -> LocalError {
+        LocalError::WrongState {
             server: K::NAME,
             state: "not running",
-        })
+        }
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -2,8 +2,6 @@
 
 use std::{fmt, net::Ipv4Addr, path::PathBuf};
 
-use rustix::process::Signal;
-
 use crate::{
     error::LocalError,
     files,
@@ -153,8 +151,8 @@ impl Nats {
     ///
     /// # Errors
     /// When the server is not running.
-    pub fn pause(&mut self) -> Result<(), LocalError> {
-        self.service.signal(Signal::STOP)
+    pub async fn pause(&mut self) -> Result<(), LocalError> {
+        self.service.pause().await
     }
 
     /// Ends a [`Nats::pause`].
@@ -162,7 +160,7 @@ impl Nats {
     /// # Errors
     /// When the server is not running.
     pub fn resume(&mut self) -> Result<(), LocalError> {
-        self.service.signal(Signal::CONT)
+        self.service.resume()
     }
 }
 

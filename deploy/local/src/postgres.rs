@@ -2,7 +2,6 @@
 
 use std::{fmt, net::Ipv4Addr, path::PathBuf, time::Duration};
 
-use rustix::process::Signal;
 use tokio::process::Command;
 
 use crate::{
@@ -129,8 +128,8 @@ impl Postgres {
     ///
     /// # Errors
     /// When the server is not running.
-    pub fn pause(&mut self) -> Result<(), LocalError> {
-        self.service.signal(Signal::STOP)
+    pub async fn pause(&mut self) -> Result<(), LocalError> {
+        self.service.pause().await
     }
 
     /// Ends a [`Postgres::pause`].
@@ -138,7 +137,7 @@ impl Postgres {
     /// # Errors
     /// When the server is not running.
     pub fn resume(&mut self) -> Result<(), LocalError> {
-        self.service.signal(Signal::CONT)
+        self.service.resume()
     }
 
     /// Creates a database, as a copy of `template` when one is given. Nobody may be connected to

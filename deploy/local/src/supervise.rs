@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     error::{Doing, LocalError},
     identity::Identity,
-    processes::signal_tree,
+    processes::{is_tree_paused, signal_tree},
 };
 
 const SCRIPT: &str = include_str!("supervise.sh");
@@ -36,6 +36,7 @@ const GRACE_SECONDS: &str = "10";
 /// The grace and a little more, for a script that hangs.
 const STOP_DEADLINE: Duration = Duration::from_secs(13);
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
+const PAUSE_DEADLINE: Duration = Duration::from_secs(5);
 const START_DEADLINE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 
@@ -107,6 +108,26 @@ impl Supervised {
             signal_tree(self.server, signal);
         }
         running
+    }
+
+    /// Freezes the server and its children. `false` when it has ended.
+    pub(crate) async fn pause(&mut self) -> Result<bool, LocalError> {
+        let deadline = Instant::now() + PAUSE_DEADLINE;
+        // Signals again each time: a child may have been forked just before its parent froze.
+        while self.signal(Signal::STOP) {
+            if is_tree_paused(self.server) {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                let what = format!("process {} to pause", self.server.as_raw_nonzero());
+                return Err(LocalError::Deadline {
+                    what,
+                    after: PAUSE_DEADLINE,
+                });
+            }
+            sleep(POLL).await;
+        }
+        Ok(false)
     }
 
     /// Stops the server in good order, by force if that takes too long.

@@ -85,7 +85,42 @@ fn sweep(place: &Path) {
 fn is_abandoned(folder: &Path) -> bool {
     let age = fs::symlink_metadata(folder).and_then(|meta| meta.modified());
     let young = age.map_or(true, |time| time.elapsed().is_ok_and(|age| age < YOUNG));
-    let locked =
-        |name: &&str| File::open(folder.join(name)).is_ok_and(|file| file.try_lock().is_err());
-    !young && !LOCKS.iter().any(|name| locked(&name))
+    !young && !LOCKS.iter().any(|name| is_locked(&folder.join(name)))
+}
+
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| file.try_lock().is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn make_old(folder: &Path) {
+        File::open(folder)
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH)
+            .unwrap();
+    }
+
+    #[test]
+    fn a_new_folder_sweeps_out_what_nobody_uses() {
+        let used = TemporaryFolder::new().unwrap();
+        make_old(used.path());
+        let young = TempDir::with_prefix_in(PREFIX, used.path().parent().unwrap()).unwrap();
+        let abandoned = TempDir::with_prefix_in(PREFIX, used.path().parent().unwrap()).unwrap();
+        fs::create_dir(abandoned.path().join("postgres")).unwrap();
+        let server = File::create(abandoned.path().join("postgres/server.lock")).unwrap();
+        server.lock().unwrap();
+        make_old(abandoned.path());
+
+        drop(TemporaryFolder::new().unwrap());
+        assert!(abandoned.path().exists(), "a server still runs in it");
+        drop(server);
+        drop(TemporaryFolder::new().unwrap());
+        assert!(!abandoned.path().exists());
+        assert!(young.path().exists() && used.path().exists());
+    }
 }

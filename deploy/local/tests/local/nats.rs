@@ -105,7 +105,7 @@ async fn a_pause_freezes_open_connections() {
         client.publish(inbox, "x".into()).await.unwrap();
         futures::StreamExt::next(&mut replies).await
     };
-    nats.pause().unwrap();
+    nats.pause().await.unwrap();
     let mut frozen = std::pin::pin!(rtt(client));
     assert!(
         timeout(Duration::from_millis(200), &mut frozen)
@@ -119,7 +119,7 @@ async fn a_pause_freezes_open_connections() {
             .unwrap()
             .is_some()
     );
-    nats.pause().unwrap();
+    nats.pause().await.unwrap();
     timeout(Duration::from_secs(5), nats.stop())
         .await
         .unwrap()

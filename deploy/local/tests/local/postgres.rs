@@ -71,7 +71,7 @@ async fn a_pause_freezes_open_connections() {
         .await
         .unwrap();
     let mut connection = connect(&postgres).await;
-    postgres.pause().unwrap();
+    postgres.pause().await.unwrap();
     let frozen = connection.ping();
     let mut frozen = std::pin::pin!(frozen);
     assert!(
@@ -86,7 +86,7 @@ async fn a_pause_freezes_open_connections() {
         .unwrap();
 
     // A stop must not hang on a paused server.
-    postgres.pause().unwrap();
+    postgres.pause().await.unwrap();
     timeout(Duration::from_secs(5), postgres.stop())
         .await
         .unwrap()

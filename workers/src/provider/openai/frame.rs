@@ -32,9 +32,11 @@ struct Frame<'a> {
 #[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(default)]
-    index: u32,
-    #[serde(alias = "message", default)]
+    index: Option<u32>,
+    #[serde(default)]
     delta: Option<Delta>,
+    #[serde(default)]
+    message: Option<Delta>,
     #[serde(default)]
     finish_reason: Option<String>,
     #[serde(borrow, default)]
@@ -99,7 +101,8 @@ impl FrameReader {
             return Err(report.in_answer(&String::from_utf8_lossy(data)));
         }
         let mut counted = frame.usage;
-        for choice in frame.choices.into_iter().flatten().filter(|choice| choice.index == 0) {
+        let choices = frame.choices.into_iter().flatten();
+        for choice in choices.filter(|choice| matches!(choice.index, None | Some(0))) {
             counted = counted.or(choice.usage);
             self.read_choice(choice, report, chunks)?;
         }
@@ -124,7 +127,7 @@ impl FrameReader {
             // Content after the finish, or a second finish: the answer is already whole.
             return Ok(());
         }
-        if let Some(delta) = choice.delta {
+        if let Some(delta) = choice.delta.or(choice.message) {
             self.size += push_delta(delta, chunks);
         }
         if self.size > MAX_ANSWER {

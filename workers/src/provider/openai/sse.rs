@@ -19,9 +19,8 @@ pub(super) struct SseDecoder {
     start: usize,
     /// How far that line was searched for its end.
     searched: usize,
+    /// The data of the event that is being read, or of the last one if that has none yet.
     data: Vec<u8>,
-    /// Whether `data` was handed out and begins anew with the next line.
-    taken: bool,
     /// Whether the event has a data line; an empty one counts.
     has_data: bool,
     /// Whether the last line ended in CR, so that a LF right after it belongs to it.
@@ -107,13 +106,11 @@ impl SseDecoder {
             Some([b':', b' ', value @ ..] | [b':', value @ ..]) => value,
             _ => return Ok(()),
         };
-        if std::mem::take(&mut self.taken) {
+        if std::mem::replace(&mut self.has_data, true) {
+            self.data.push(b'\n');
+        } else {
             self.data.clear();
         }
-        if self.has_data {
-            self.data.push(b'\n');
-        }
-        self.has_data = true;
         if self.data.len() + value.len() > MAX_EVENT {
             return Err(TooLong);
         }
@@ -123,9 +120,7 @@ impl SseDecoder {
 
     /// Ends the event and says whether it had data worth reading.
     fn end_of_event(&mut self) -> bool {
-        let had_data = std::mem::take(&mut self.has_data);
-        self.taken |= had_data;
-        had_data && !self.data.is_empty()
+        std::mem::take(&mut self.has_data) && !self.data.is_empty()
     }
 }
 

@@ -1,0 +1,208 @@
+//! An answer as it grows: chunks in, frames out, and in the end the completion.
+//!
+//! The first piece goes out at once; later ones are held together for a moment, so that a
+//! fast model doesn't cost a message a token.
+
+use std::time::Duration;
+
+use broker::{Delta, Frame, ToolCallDelta};
+use chrono::{DateTime, Utc};
+use domain::session::{Prompt, Turn};
+use domain::{
+    Completion, ContentPart, FinishReason, Message, Role, Timing, Usage, content, tokens,
+};
+use tokio::time::Instant;
+
+use crate::provider::Chunk;
+
+#[derive(Debug, Default, Clone)]
+struct ToolCall {
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+/// One attempt's answer.
+pub(crate) struct Answer {
+    attempt: u32,
+    interval: Duration,
+    started: Instant,
+    first_delta: Option<Instant>,
+    text: String,
+    reasoning: String,
+    tool_calls: Vec<ToolCall>,
+    usage: Option<Usage>,
+    finish_reason: Option<FinishReason>,
+    /// What was taken in but not sent.
+    pending: Delta,
+    last_sent: Option<Instant>,
+    lengths: Vec<u32>,
+}
+
+impl Answer {
+    pub(crate) fn new(attempt: u32, interval: Duration) -> Self {
+        Self {
+            attempt,
+            interval,
+            started: Instant::now(),
+            first_delta: None,
+            text: String::new(),
+            reasoning: String::new(),
+            tool_calls: Vec::new(),
+            usage: None,
+            finish_reason: None,
+            pending: Delta::default(),
+            last_sent: None,
+            lengths: Vec::new(),
+        }
+    }
+
+    /// Takes a chunk in.
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        match chunk {
+            Chunk::Text(text) => {
+                self.text.push_str(&text);
+                self.pending.text.push_str(&text);
+            }
+            Chunk::Reasoning(text) => {
+                self.reasoning.push_str(&text);
+                self.pending.reasoning.push_str(&text);
+            }
+            Chunk::ToolCall { index, id, name, arguments } => {
+                self.tool_call(ToolCallDelta { index, id, name, arguments });
+            }
+            Chunk::Finish(reason) => self.finish_reason = self.finish_reason.or(Some(reason)),
+            Chunk::Usage(usage) => self.usage = Some(usage),
+        }
+        if !self.is_sent() {
+            self.first_delta.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// When what is pending has to go out; none if nothing is.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        if self.is_sent() {
+            return None;
+        }
+        Some(self.last_sent.map_or_else(Instant::now, |last| last + self.interval))
+    }
+
+    /// The next frame, with all that is pending.
+    pub(crate) fn frame(&mut self) -> Option<Frame> {
+        if self.is_sent() {
+            return None;
+        }
+        let mut delta = std::mem::take(&mut self.pending);
+        delta.offset = (self.text.len() - delta.text.len()) as u64;
+        self.lengths.push(u32::try_from(delta.text.len()).unwrap_or(u32::MAX));
+        self.last_sent = Some(Instant::now());
+        Some(Frame::Delta { attempt: self.attempt, sequence: self.sequence(), delta })
+    }
+
+    /// The sequence of the last frame.
+    pub(crate) fn sequence(&self) -> u32 {
+        u32::try_from(self.lengths.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The provider's reason, or what the content says where it gave none.
+    pub(crate) fn finish_reason(&self) -> FinishReason {
+        let inferred =
+            if self.tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
+        self.finish_reason.unwrap_or(inferred)
+    }
+
+    /// What was used, by the provider's count or else our estimate.
+    pub(crate) fn usage(&self, prompt: &Prompt) -> Usage {
+        self.usage.unwrap_or_else(|| {
+            let asked = prompt.system.as_ref().map_or(0, String::len)
+                + prompt
+                    .messages
+                    .iter()
+                    .map(|message| content::text_of(&message.content).len())
+                    .sum::<usize>();
+            Usage {
+                prompt_tokens: tokens::usual(asked),
+                completion_tokens: tokens::usual(self.text.len() + self.reasoning.len()),
+                reasoning_tokens: tokens::usual(self.reasoning.len()),
+                cached_tokens: 0,
+                estimated: true,
+            }
+        })
+    }
+
+    /// The completion, once every frame is out.
+    pub(crate) fn completion(&self, turn: &Turn, prompt: &Prompt, now: DateTime<Utc>) -> Completion {
+        let message = Message {
+            id: turn.answer_id,
+            parent_id: Some(turn.message_id),
+            role: Role::Assistant,
+            content: self.content(),
+            name: None,
+            created_at: now,
+        };
+        Completion {
+            message,
+            usage: self.usage(prompt),
+            timing: self.timing(turn, now),
+            delta_lengths: self.lengths.clone(),
+        }
+    }
+
+    fn content(&self) -> Vec<ContentPart> {
+        let mut parts = Vec::new();
+        if !self.reasoning.is_empty() {
+            parts.push(ContentPart::Reasoning { text: self.reasoning.clone() });
+        }
+        if !self.text.is_empty() {
+            parts.push(ContentPart::text(self.text.clone()));
+        }
+        parts.extend(self.tool_calls.iter().cloned().map(|call| ContentPart::ToolCall {
+            id: call.id,
+            name: call.name,
+            arguments: call.arguments,
+        }));
+        parts
+    }
+
+    fn timing(&self, turn: &Turn, now: DateTime<Utc>) -> Timing {
+        let total_ms = millis(self.started.elapsed());
+        let since_request =
+            u64::try_from((now - turn.requested_at).num_milliseconds()).unwrap_or(0);
+        Timing {
+            queued_ms: since_request.saturating_sub(total_ms),
+            first_delta_ms: self.first_delta.map_or(0, |first| millis(first - self.started)),
+            total_ms,
+        }
+    }
+
+    fn tool_call(&mut self, delta: ToolCallDelta) {
+        // Bounded: an index is a small number, whatever a provider says.
+        let index = (delta.index as usize).min(255);
+        if self.tool_calls.len() <= index {
+            self.tool_calls.resize_with(index + 1, ToolCall::default);
+        }
+        if let Some(call) = self.tool_calls.get_mut(index) {
+            if let Some(id) = &delta.id {
+                call.id.clone_from(id);
+            }
+            if let Some(name) = &delta.name {
+                call.name.push_str(name);
+            }
+            call.arguments.push_str(&delta.arguments);
+        }
+        self.pending.tool_calls.push(delta);
+    }
+
+    fn is_sent(&self) -> bool {
+        self.pending.text.is_empty()
+            && self.pending.reasoning.is_empty()
+            && self.pending.tool_calls.is_empty()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! One attempt at one turn: claim, ask the model, publish, finish.
+//!
+//! Safety lies in the claim: it is an event, and the event that ends the turn is accepted only
+//! from the attempt that holds it. Everything else may be lost or come twice.
+
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use broker::{Frame, Job, ReceivedJob, Terminal};
+use commands::{Caller, CommandError, Executed};
+use domain::session::{
+    Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, TurnError, prompt_for,
+};
+use domain::{Actor, TurnId};
+use futures::StreamExt;
+use tokio::time::{Instant, Interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Answer;
+use crate::provider::{ChunkStream, CompletionRequest, ProviderError};
+use crate::worker::Deps;
+
+/// How long the end of a turn is tried to be written while Postgres is away.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Before a turn is tried again that waits for an earlier one to stop.
+const SOON: Duration = Duration::from_millis(100);
+/// Before a job is tried again that failed for want of a database.
+const LATER: Duration = Duration::from_secs(2);
+
+/// How the model's answer ended, as the worker sees it.
+enum End {
+    Finished,
+    Failed(ProviderError),
+    Stopped,
+    Abandoned,
+}
+
+/// What became of a job.
+enum Fate {
+    /// The log says how it ended, or that it is none of ours.
+    Done,
+    /// Somebody shall try again.
+    HandBack(Duration),
+}
+
+/// A turn that this attempt holds.
+struct Claim {
+    attempt: u32,
+    turn: Turn,
+    prompt: Prompt,
+    request: CompletionRequest,
+}
+
+/// Works on a job and settles it.
+#[tracing::instrument(name = "turn.work", skip_all, fields(turn.id = %received.job.turn_id))]
+pub(crate) async fn work(deps: &Arc<Deps>, received: ReceivedJob) {
+    let turn_id = received.job.turn_id;
+    let stop = CancellationToken::new();
+    lock(deps).insert(turn_id, stop.clone());
+    let fate = see_through(deps, &received, &stop).await;
+    lock(deps).remove(&turn_id);
+    match fate {
+        Fate::Done => received.done().await,
+        Fate::HandBack(pause) => received.hand_back(pause).await,
+    }
+}
+
+fn lock(
+    deps: &Deps,
+) -> std::sync::MutexGuard<'_, std::collections::HashMap<TurnId, CancellationToken>> {
+    deps.running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationToken) -> Fate {
+    let job = &received.job;
+    let claimed = match claim(deps, received).await {
+        Ok(Some(claimed)) => claimed,
+        Ok(None) => return Fate::Done,
+        Err(fate) => return fate,
+    };
+    let mut answer = Answer::new(claimed.attempt, deps.options.delta_interval);
+    let started = Frame::Started { attempt: claimed.attempt, at: deps.bus.clock().now() };
+    deps.broker.publish_frame(&job.tenant_id, job.turn_id, &started).await;
+    let end = run_model(deps, received, &claimed, &mut answer, stop).await;
+    if let Some(frame) = answer.frame() {
+        deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
+    }
+    let Some(command) = closing_command(deps, job, &claimed, &answer, end) else {
+        return Fate::HandBack(Duration::ZERO);
+    };
+    finish(deps, received, &command, answer.sequence() + 1).await
+}
+
+/// Claims the turn. None if there is nothing to do; the claim itself may have ended the turn.
+async fn claim(deps: &Deps, received: &ReceivedJob) -> Result<Option<Claim>, Fate> {
+    let job = &received.job;
+    let command = SessionCommand::StartAttempt {
+        turn_id: job.turn_id,
+        worker_id: deps.options.id.clone(),
+        takeover: received.deliveries() > 1,
+    };
+    let executed = match execute(deps, job, &command).await {
+        Ok(executed) => executed,
+        Err(CommandError::Rejected(Rejection::EarlierTurnStopping)) => {
+            return Err(Fate::HandBack(SOON));
+        }
+        Err(CommandError::Rejected(rejection)) => {
+            tracing::debug!(%rejection, "nothing to do");
+            return Ok(None);
+        }
+        Err(error) => {
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the turn could not be claimed");
+            return Err(Fate::HandBack(LATER));
+        }
+    };
+    announce(deps, job, &executed, 0).await;
+    let Some(session) = executed.session else { return Ok(None) };
+    let Some(turn) = session.turn(job.turn_id).filter(|turn| !turn.status.is_terminal()) else {
+        return Ok(None);
+    };
+    Ok(Some(claim_of(deps, &session, turn)))
+}
+
+fn claim_of(deps: &Deps, session: &Session, turn: &Turn) -> Claim {
+    let name = turn.settings.model.clone().unwrap_or_default();
+    // A model that was taken from the configuration meanwhile fails at the provider's door.
+    let prompt = match deps.catalog.models.get(&name) {
+        Some(model) => prompt_for(session, turn, model),
+        None => Prompt { system: None, messages: Vec::new(), dropped: 0 },
+    };
+    let request = CompletionRequest {
+        model: name,
+        prompt: prompt.clone(),
+        settings: (*turn.settings).clone(),
+    };
+    Claim { attempt: turn.attempt, turn: turn.clone(), prompt, request }
+}
+
+/// Streams the answer into `answer` and onto NATS until it ends, one way or another.
+async fn run_model(
+    deps: &Deps,
+    received: &ReceivedJob,
+    claimed: &Claim,
+    answer: &mut Answer,
+    stop: &CancellationToken,
+) -> End {
+    let mut alive = tokio::time::interval(ReceivedJob::lease() / 3);
+    alive.reset();
+    let starting = start(deps, &claimed.request);
+    let mut chunks = tokio::select! {
+        started = starting => match started {
+            Ok(chunks) => chunks,
+            Err(error) => return End::Failed(error),
+        },
+        () = stop.cancelled() => return End::Stopped,
+        () = deps.abandon.cancelled() => return End::Abandoned,
+        () = keep_alive(deps, received, &mut alive, stop) => return End::Stopped,
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return End::Stopped,
+            () = deps.abandon.cancelled() => return End::Abandoned,
+            () = until(answer.due()) => {
+                if let Some(frame) = answer.frame() {
+                    let job = &received.job;
+                    deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
+                }
+            }
+            chunk = chunks.next() => match chunk {
+                Some(Ok(chunk)) => answer.push(chunk),
+                Some(Err(error)) => return End::Failed(error),
+                None => return End::Finished,
+            },
+            () = keep_alive(deps, received, &mut alive, stop) => return End::Stopped,
+        }
+    }
+}
+
+async fn start(deps: &Deps, request: &CompletionRequest) -> Result<ChunkStream, ProviderError> {
+    deps.catalog.complete(request).await
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Signs of life for the queue, and a look into the log, in case a stop signal was lost.
+/// Returns only when the turn is to stop.
+async fn keep_alive(
+    deps: &Deps,
+    received: &ReceivedJob,
+    alive: &mut Interval,
+    stop: &CancellationToken,
+) {
+    loop {
+        alive.tick().await;
+        received.progress().await;
+        let Ok(session) = deps.bus.load(received.job.session_id).await else { continue };
+        let turn = session.turn(received.job.turn_id);
+        if turn.is_none_or(|turn| turn.cancel_requested_at.is_some() || turn.status.is_terminal()) {
+            stop.cancel();
+            return;
+        }
+    }
+}
+
+/// The command that ends the turn; none if it is to be left to another worker.
+fn closing_command(
+    deps: &Deps,
+    job: &Job,
+    claimed: &Claim,
+    answer: &Answer,
+    end: End,
+) -> Option<SessionCommand> {
+    let (turn_id, attempt) = (job.turn_id, claimed.attempt);
+    let completion = || answer.completion(&claimed.turn, &claimed.prompt, deps.bus.clock().now());
+    match end {
+        End::Finished => Some(SessionCommand::CompleteTurn {
+            turn_id,
+            attempt,
+            finish_reason: answer.finish_reason(),
+            completion: completion(),
+        }),
+        End::Stopped => {
+            Some(SessionCommand::ConfirmCancel { turn_id, attempt, completion: completion() })
+        }
+        End::Failed(error) => {
+            tracing::warn!(%error, code = error.code(), "the provider failed");
+            let usage = (answer.sequence() > 0).then(|| answer.usage(&claimed.prompt));
+            let error = TurnError { code: error.code().to_owned(), message: error.message };
+            Some(SessionCommand::FailTurn { turn_id, attempt, error, usage })
+        }
+        End::Abandoned => None,
+    }
+}
+
+/// Writes the end, as long as it takes within reason: the answer is here and paid for.
+async fn finish(
+    deps: &Deps,
+    received: &ReceivedJob,
+    command: &SessionCommand,
+    sequence: u32,
+) -> Fate {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match execute(deps, &received.job, command).await {
+            Ok(executed) => {
+                announce(deps, &received.job, &executed, sequence).await;
+                return Fate::Done;
+            }
+            Err(CommandError::Rejected(rejection)) => {
+                tracing::info!(%rejection, "another attempt or the user was faster");
+                return Fate::Done;
+            }
+            Err(error) if Instant::now() < give_up => {
+                tracing::warn!(%error, "the turn's end could not be written yet");
+                received.progress().await;
+                tokio::time::sleep(SOON).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the turn's end could not be written");
+                return Fate::HandBack(LATER);
+            }
+        }
+    }
+}
+
+fn execute<'a>(
+    deps: &'a Deps,
+    job: &'a Job,
+    command: &'a SessionCommand,
+) -> impl Future<Output = Result<Executed, CommandError>> + 'a {
+    let caller = Caller {
+        actor: Actor::system(job.tenant_id.clone()),
+        command_id: None,
+        correlation_id: job.turn_id.to_string(),
+    };
+    async move { deps.bus.execute(job.session_id, command, &caller).await }
+}
+
+/// Tells the watchers about turns that `executed` ended. `sequence` is that of our own end.
+async fn announce(deps: &Deps, job: &Job, executed: &Executed, sequence: u32) {
+    let position = executed.position.unwrap_or_default();
+    for event in &executed.events {
+        let Some((turn_id, attempt, terminal)) = Terminal::of(event) else { continue };
+        let sequence = if turn_id == job.turn_id { sequence } else { 0 };
+        let frame = Frame::Ended { attempt, sequence, position, terminal };
+        deps.broker.publish_frame(&job.tenant_id, turn_id, &frame).await;
+    }
+}

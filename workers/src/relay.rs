@@ -1,0 +1,227 @@
+//! The relay: reads the log in order and puts it on NATS, with a job for every turn.
+//!
+//! One process leads, by an advisory lock; the others wait for it. The leader keeps nothing
+//! that it can't read back: where to go on stands in the `EVENTS` stream itself, and, for a
+//! stream that was wiped, in a checkpoint. Hints wake it; polling makes sure.
+
+use std::time::Duration;
+
+use broker::{Broker, BrokerError, EventPublisher, Job};
+use domain::session::SessionEvent;
+use eventstore::{EventStore, Position, RecordedEvent, StoreError};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use sqlx::{Connection, PgConnection};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::sweeper;
+
+const LEADER_LOCK: i64 = 7_245_873_190_468;
+const CHECKPOINT: &str = "relay";
+/// Events read and sent at once.
+const PAGE: i64 = 500;
+/// Without a hint, the log is looked at this often.
+const POLL: Duration = Duration::from_millis(250);
+/// How often the leader proves that it still leads, and keeps its checkpoint.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Between tries to lead.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why leading ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// Postgres.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// NATS.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// An event could not be encoded or decoded.
+    #[error("an event could not be read")]
+    Encoding(#[from] serde_json::Error),
+}
+
+/// Relays until `stop`; survives the loss of Postgres and of NATS.
+pub async fn run(store: EventStore, broker: Broker, stop: CancellationToken) {
+    let mut troubled = false;
+    while !stop.is_cancelled() {
+        match lead(&store, &broker, &stop, &mut troubled).await {
+            Ok(()) => troubled = false,
+            Err(error) if !troubled => {
+                tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "the relay is interrupted");
+                troubled = true;
+            }
+            Err(error) => tracing::debug!(%error, "the relay is still interrupted"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// Leads if nobody else does, until `stop` or the first trouble.
+async fn lead(
+    store: &EventStore,
+    broker: &Broker,
+    stop: &CancellationToken,
+    troubled: &mut bool,
+) -> Result<(), RelayError> {
+    let Some(mut lock) = take_lead(store).await? else { return Ok(()) };
+    let result = relay(store, broker, stop, &mut lock, troubled).await;
+    // Closing the connection gives the lock back at once.
+    drop(lock.close().await);
+    result
+}
+
+/// The lock lives as long as the connection, which is this function's own.
+async fn take_lead(store: &EventStore) -> Result<Option<PgConnection>, StoreError> {
+    let trouble = |error| StoreError::from_sqlx("lead the relay", error);
+    let options = store.pool().connect_options();
+    let mut connection = PgConnection::connect_with(&options).await.map_err(trouble)?;
+    let leads: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+        .bind(LEADER_LOCK)
+        .fetch_one(&mut connection)
+        .await
+        .map_err(trouble)?;
+    if leads {
+        return Ok(Some(connection));
+    }
+    drop(connection.close().await);
+    Ok(None)
+}
+
+async fn relay(
+    store: &EventStore,
+    broker: &Broker,
+    stop: &CancellationToken,
+    lock: &mut PgConnection,
+    troubled: &mut bool,
+) -> Result<(), RelayError> {
+    broker.ensure_streams().await?;
+    let mut appended = store.appended();
+    let mut hints = broker.head_hints().await?;
+    let (mut publisher, mut position) = resume(store, broker, lock).await?;
+    tracing::info!(position, "the relay leads");
+    *troubled = false;
+    let mut heartbeat = Instant::now() + HEARTBEAT;
+    let mut sweep = sweeper::Sweeper::new();
+    loop {
+        let page = store.read_after(position, PAGE).await?;
+        if let Some(last) = page.last() {
+            position = last.position;
+            publish(broker, &mut publisher, &page).await?;
+        }
+        if Instant::now() >= heartbeat {
+            keep_checkpoint(lock, position).await?;
+            heartbeat = Instant::now() + HEARTBEAT;
+            sweep.sweep(store, broker).await?;
+        }
+        if stop.is_cancelled() {
+            keep_checkpoint(lock, position).await?;
+            return Ok(());
+        }
+        if page.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = appended.changed() => {}
+                _ = hints.next() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+}
+
+/// Goes on where the stream ends; where it was wiped or belongs to another log, at the
+/// checkpoint: projectors read Postgres for what is missing, the sweeper finds lost jobs.
+async fn resume(
+    store: &EventStore,
+    broker: &Broker,
+    lock: &mut PgConnection,
+) -> Result<(EventPublisher, Position), RelayError> {
+    let epoch = store.epoch().await?.to_string();
+    let head = store.head().await?;
+    let mut last = broker.last_published().await?;
+    if last.event.as_ref().is_some_and(|(position, of)| *of != epoch || *position > head) {
+        tracing::warn!("the event stream belongs to another log; it is emptied");
+        broker.purge_events().await?;
+        last = broker.last_published().await?;
+    }
+    let position = match &last.event {
+        Some((position, _)) => *position,
+        None => checkpoint(lock).await?.min(head),
+    };
+    Ok((EventPublisher::new(broker.clone(), epoch, &last, position), position))
+}
+
+async fn publish(
+    broker: &Broker,
+    publisher: &mut EventPublisher,
+    page: &[RecordedEvent],
+) -> Result<(), RelayError> {
+    let mut jobs = FuturesUnordered::new();
+    for event in page {
+        if let Some((pool, job)) = job_of(event)? {
+            jobs.push(async move { broker.publish_job(&pool, &job, "first").await });
+        }
+    }
+    // Jobs first: somebody waits for their answers.
+    let queue_jobs = async {
+        while let Some(queued) = jobs.next().await {
+            queued?;
+        }
+        Ok::<(), BrokerError>(())
+    };
+    let send_events = async {
+        for event in page {
+            let aggregate = (event.aggregate_type.as_str(), event.aggregate_id.as_str());
+            let body = serde_json::to_vec(event)?;
+            publisher.publish(event.position, &event.tenant_id, aggregate, body).await?;
+        }
+        publisher.confirm().await?;
+        Ok::<(), RelayError>(())
+    };
+    let (queued, sent) = tokio::join!(queue_jobs, send_events);
+    queued?;
+    sent
+}
+
+/// The job that follows from `event`, with its pool. An event that can't be read makes none:
+/// the projections park it, and its session is stuck until it is mended.
+fn job_of(event: &RecordedEvent) -> Result<Option<(String, Job)>, RelayError> {
+    if event.event_type != "TurnRequested" {
+        return Ok(None);
+    }
+    let ids = (event.tenant_id.parse(), event.aggregate_id.parse(), event.decode());
+    let (Ok(tenant_id), Ok(session_id), Ok(SessionEvent::TurnRequested { turn_id, pool, .. })) = ids
+    else {
+        tracing::error!(position = event.position, "a turn's request can't be read");
+        return Ok(None);
+    };
+    Ok(Some((pool, Job { tenant_id, session_id, turn_id })))
+}
+
+async fn checkpoint(lock: &mut PgConnection) -> Result<Position, StoreError> {
+    let found: Option<Position> =
+        sqlx::query_scalar("SELECT position FROM checkpoints WHERE name = $1")
+            .bind(CHECKPOINT)
+            .fetch_optional(lock)
+            .await
+            .map_err(|error| StoreError::from_sqlx("read the relay's checkpoint", error))?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Also proves that the connection, and with it the lock, still stands.
+async fn keep_checkpoint(lock: &mut PgConnection, position: Position) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO checkpoints (name, position) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+    )
+    .bind(CHECKPOINT)
+    .bind(position)
+    .execute(lock)
+    .await
+    .map_err(|error| StoreError::from_sqlx("keep the relay's checkpoint", error))?;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The LLM worker: takes jobs, as many at once as it has room for, and sees each through.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use broker::{Broker, BrokerError, JobQueue, ReceivedJob};
+use commands::CommandBus;
+use domain::{TurnId, WorkerId};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attempt;
+use crate::catalog::Catalog;
+
+/// Between tries while NATS is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Its name in the log.
+    pub id: WorkerId,
+    /// Turns at once, for each pool.
+    pub concurrency: usize,
+    /// How long later deltas are held together.
+    pub delta_interval: Duration,
+}
+
+/// What every attempt needs.
+pub(crate) struct Deps {
+    pub(crate) bus: CommandBus,
+    pub(crate) broker: Broker,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) options: WorkerOptions,
+    /// Turns in work here, and how to stop each.
+    pub(crate) running: Mutex<HashMap<TurnId, CancellationToken>>,
+    /// Ends every attempt at once: the job goes back.
+    pub(crate) abandon: CancellationToken,
+}
+
+/// Works until `stop`, then finishes what is in work, until `abandon`.
+pub async fn run(
+    bus: CommandBus,
+    broker: Broker,
+    catalog: Arc<Catalog>,
+    options: WorkerOptions,
+    stop: CancellationToken,
+    abandon: CancellationToken,
+) {
+    let pools = catalog.models.pools();
+    let running = Mutex::default();
+    let deps = Arc::new(Deps { bus, broker, catalog, options, running, abandon });
+    let attempts = TaskTracker::new();
+    let pulls = pools.iter().map(|pool| serve_pool(&deps, pool, &attempts, &stop));
+    let listen = stop.run_until_cancelled(listen_for_stops(&deps));
+    tokio::join!(futures::future::join_all(pulls), listen);
+    attempts.close();
+    // Stop signals still count while the last turns finish.
+    tokio::select! {
+        () = attempts.wait() => {}
+        () = listen_for_stops(&deps) => {}
+    }
+}
+
+async fn serve_pool(
+    deps: &Arc<Deps>,
+    pool: &str,
+    attempts: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let mut troubled = false;
+    while !stop.is_cancelled() {
+        let served = async {
+            deps.broker.ensure_streams().await?;
+            let queue = deps.broker.job_queue(pool).await?;
+            troubled = false;
+            take_jobs(deps, &queue, attempts, stop).await
+        };
+        if let Err(error) = served.await {
+            if !troubled {
+                tracing::warn!(pool, %error, cause = ?std::error::Error::source(&error), "no jobs can be had");
+                troubled = true;
+            }
+            drop(tokio::time::timeout(RETRY, stop.cancelled()).await);
+        }
+    }
+}
+
+async fn take_jobs(
+    deps: &Arc<Deps>,
+    queue: &JobQueue,
+    attempts: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), BrokerError> {
+    let slots = Arc::new(Semaphore::new(deps.options.concurrency));
+    let mut first = true;
+    while !stop.is_cancelled() {
+        // Ask only for what can be started now; the rest is for other workers.
+        let Some(Ok(slot)) = stop.run_until_cancelled(slots.acquire()).await else { break };
+        drop(slot);
+        let free = slots.available_permits().max(1);
+        let take = |received: ReceivedJob| {
+            let (deps, slots) = (Arc::clone(deps), Arc::clone(&slots));
+            attempts.spawn(async move {
+                let _slot = slots.acquire_owned().await;
+                attempt::work(&deps, received).await;
+            });
+        };
+        queue.pull(free, stop, take).await?;
+        if std::mem::take(&mut first) {
+            tracing::debug!("the first jobs were asked for");
+        }
+    }
+    Ok(())
+}
+
+/// Passes stop signals on. They may be lost; an attempt looks into the log from time to time.
+async fn listen_for_stops(deps: &Deps) {
+    loop {
+        match deps.broker.stop_signals().await {
+            Ok(mut signals) => {
+                while let Some(turn) = signals.next().await {
+                    let running = deps.running.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(stop) = running.get(&turn) {
+                        stop.cancel();
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "no stop signals can be had"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

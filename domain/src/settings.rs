@@ -41,7 +41,6 @@ pub struct Settings {
 /// A change of [`Settings`]: a field that is absent stays, `null` unsets it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(clippy::option_option, reason = "absent, null and a value are three things here")]
 pub struct SettingsPatch {
     /// See [`Settings::model`].
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -93,6 +92,7 @@ impl Settings {
     /// These settings with `patch` applied.
     #[must_use]
     pub fn patched(&self, patch: &SettingsPatch) -> Self {
+        #[expect(clippy::ref_option, clippy::option_option, reason = "three things, as above")]
         fn choose<T: Clone>(old: &Option<T>, new: &Option<Option<T>>) -> Option<T> {
             new.clone().unwrap_or_else(|| old.clone())
         }
@@ -158,11 +158,8 @@ mod tests {
 
     #[test]
     fn a_patch_tells_absent_from_null() {
-        let old = Settings {
-            model: Some("m".to_owned()),
-            temperature: Some(0.5),
-            ..Settings::default()
-        };
+        let old =
+            Settings { model: Some("m".to_owned()), temperature: Some(0.5), ..Settings::default() };
         let new = old.patched(&patch(r#"{"temperature": null, "max_tokens": 9}"#));
         assert_eq!(new.model.as_deref(), Some("m"));
         assert_eq!(new.temperature, None);

@@ -13,7 +13,7 @@ pub trait Clock: Send + Sync {
 
 /// Makes identifiers.
 pub trait Ids: Send + Sync {
-    /// A new UUIDv7 (RFC 9562): unique, and ordered by time within a process.
+    /// A new `UUIDv7` (RFC 9562): unique, and ordered by time within a process.
     fn next(&self) -> Uuid;
 }
 
@@ -28,7 +28,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// UUIDv7 from the machine's clock and randomness.
+/// `UUIDv7` from the machine's clock and randomness.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemIds;
 

@@ -3,6 +3,10 @@
 //! The runner and the rebuild share this, with another table each; hence a rebuilt table is
 //! what a followed one is.
 
+mod careful;
+#[cfg(test)]
+mod tests;
+
 use std::marker::PhantomData;
 
 use serde_json::value::RawValue;
@@ -14,6 +18,8 @@ use crate::event::{Body, Event};
 use crate::parked::{self, Parked, ParkedStreams, Stream};
 use crate::projection::{Fact, Projection, Row, Touched};
 use crate::rows::{Changes, Rows};
+
+pub(crate) use careful::is_refusal;
 
 /// A table to fold onto, and the statements for it.
 pub(crate) struct Target<P> {
@@ -59,16 +65,28 @@ impl<P: Projection> Target<P> {
     }
 
     /// Folds `events` in. Those that can't be, and all of a stream in `streams`, are parked
-    /// and returned. `refused` is the database's reason not to take the events: all of them
-    /// are parked then.
+    /// and returned.
     pub(crate) async fn fold(
+        &self,
+        connection: &mut PgConnection,
+        events: &[&Event],
+        streams: &ParkedStreams,
+    ) -> Result<Vec<Parked>, sqlx::Error> {
+        self.fold_or_park(connection, events, streams, None).await
+    }
+
+    /// The same. `refused` is the database's reason not to take the events: all of them are
+    /// parked then.
+    async fn fold_or_park(
         &self,
         connection: &mut PgConnection,
         events: &[&Event],
         streams: &ParkedStreams,
         refused: Option<&str>,
     ) -> Result<Vec<Parked>, sqlx::Error> {
-        let rows = self.load(&mut *connection, wanted::<P>(events, streams)).await?;
+        let rows = self
+            .load(&mut *connection, wanted::<P>(events, streams))
+            .await?;
         let (changes, parked) = fold::<P>(Rows::loaded(rows), events, streams, refused);
         self.write(&mut *connection, changes).await?;
         parked::store(connection, &self.name, &parked).await?;
@@ -83,8 +101,10 @@ impl<P: Projection> Target<P> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<Json<P::Row>> =
-            sqlx::query_scalar(&self.load).bind(keys).fetch_all(connection).await?;
+        let rows: Vec<Json<P::Row>> = sqlx::query_scalar(&self.load)
+            .bind(keys)
+            .fetch_all(connection)
+            .await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
@@ -94,18 +114,24 @@ impl<P: Projection> Target<P> {
         changes: Changes<P::Row>,
     ) -> Result<(), sqlx::Error> {
         if !changes.removed.is_empty() {
-            sqlx::query(&self.remove).bind(changes.removed).execute(&mut *connection).await?;
+            sqlx::query(&self.remove)
+                .bind(changes.removed)
+                .execute(&mut *connection)
+                .await?;
         }
         if !changes.rows.is_empty() {
             let rows: Box<RawValue> = serde_json::value::to_raw_value(&changes.rows)
                 .map_err(|error| sqlx::Error::Encode(error.into()))?;
-            sqlx::query(&self.write).bind(rows.get()).execute(connection).await?;
+            sqlx::query(&self.write)
+                .bind(rows.get())
+                .execute(connection)
+                .await?;
         }
         Ok(())
     }
 }
 
-fn wanted<P: Projection>(events: &[&Event], streams: &ParkedStreams) -> Vec<Uuid> {
+pub(crate) fn wanted<P: Projection>(events: &[&Event], streams: &ParkedStreams) -> Vec<Uuid> {
     let mut touched = Touched::default();
     for event in events.iter().filter(|event| !is_in(streams, event)) {
         if let Body::Session(session_id, body) = &event.body {
@@ -136,12 +162,14 @@ pub(crate) fn fold<P: Projection>(
             Body::Session(..) if refused.is_some() => refused.map(str::to_owned),
             Body::Session(session_id, body) => {
                 let fact = Fact::of(event, *session_id, body);
-                P::apply(&mut rows, &fact).err().map(|error| error.to_string())
+                P::apply(&mut rows, &fact)
+                    .err()
+                    .map(|error| error.to_string())
             }
         };
         if let Some(error) = error {
             stopped.insert(Stream::of(event));
-            parked.push(Parked::by(event, error));
+            parked.push(Parked::by(event, &error));
         }
     }
     (rows.into_changes(), parked)

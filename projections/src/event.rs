@@ -16,7 +16,7 @@ pub(crate) struct Event {
     pub(crate) tenant_id: String,
     pub(crate) aggregate_type: String,
     pub(crate) aggregate_id: String,
-    pub(crate) event_type: String,
+    pub(crate) name: String,
     pub(crate) body: Body,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// It happened to a session.
-    Session(SessionId, SessionEvent),
+    Session(SessionId, Box<SessionEvent>),
     /// It is of a kind that no read model is made from.
     Foreign,
     /// It should be a session's, but can't be read; the reason.
@@ -39,7 +39,7 @@ impl Event {
             tenant_id: recorded.tenant_id,
             aggregate_type: recorded.aggregate_type,
             aggregate_id: recorded.aggregate_id,
-            event_type: recorded.event_type,
+            name: recorded.event_type,
         }
     }
 
@@ -56,16 +56,21 @@ fn body(recorded: &RecordedEvent) -> Body {
         return Body::Undecodable("the session's id is not a UUID".to_owned());
     };
     match recorded.decode() {
-        Ok(event) => Body::Session(session_id, event),
+        Ok(event) => Body::Session(session_id, Box::new(event)),
         Err(error) => Body::Undecodable(reason(&recorded.event_version, &error)),
     }
 }
 
 /// Serde's own text may quote what a person wrote, so only the place and the kind are told.
 fn reason(version: &str, error: &StoreError) -> String {
-    let StoreError::Undecodable { source, .. } = error else { return error.to_string() };
+    let StoreError::Undecodable { source, .. } = error else {
+        return error.to_string();
+    };
     let text = source.to_string();
-    let detail = text.split(" at line").next().filter(|text| text.starts_with("missing field"));
+    let detail = text
+        .split(" at line")
+        .next()
+        .filter(|text| text.starts_with("missing field"));
     format!(
         "version {version} can't be decoded: {} (byte {})",
         detail.unwrap_or("not of a known shape"),

@@ -28,11 +28,13 @@ mod runner;
 mod scope;
 mod sessions;
 mod status;
+#[cfg(test)]
+mod testing;
 mod trouble;
 mod turns;
 
 pub use messages::{HistoryMessage, MessageCursor, MessageOrder, MessageRow, list_messages};
-pub use positions::{Health, Positions, WaitError};
+pub use positions::{Health, Positions, ProjectionHealth, WaitError};
 pub use read_model::{ReadModel, UnknownReadModel};
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use runner::run;

@@ -39,20 +39,37 @@ pub(crate) struct Parked {
 
 impl Parked {
     /// An event that can't be taken in.
-    pub(crate) fn by(event: &Event, error: String) -> Self {
+    pub(crate) fn by(event: &Event, error: &str) -> Self {
         Self {
             stream: Stream::of(event),
             position: event.position,
-            event_type: event.event_type.clone(),
-            error: crate::projection::storable(&error),
+            event_type: event.name.clone(),
+            error: crate::projection::storable(error),
             first: true,
         }
     }
 
     /// An event behind such a one.
     pub(crate) fn behind(event: &Event) -> Self {
-        let error = "an earlier event of the stream is parked".to_owned();
-        Self { first: false, ..Self::by(event, error) }
+        Self {
+            first: false,
+            ..Self::by(event, "an earlier event of the stream is parked")
+        }
+    }
+
+    /// Says so in the log, once a stream.
+    pub(crate) fn report(&self, projection: &str) {
+        if self.first {
+            tracing::error!(
+                projection,
+                aggregate_type = self.stream.aggregate_type,
+                aggregate_id = self.stream.aggregate_id,
+                position = self.position,
+                event_type = self.event_type,
+                error = self.error,
+                "an event can't be taken in: its stream is parked until a rebuild"
+            );
+        }
     }
 }
 
@@ -69,7 +86,10 @@ pub(crate) async fn load(
     .await?;
     let named = streams
         .into_iter()
-        .map(|(aggregate_type, aggregate_id)| Stream { aggregate_type, aggregate_id });
+        .map(|(aggregate_type, aggregate_id)| Stream {
+            aggregate_type,
+            aggregate_id,
+        });
     Ok(named.collect())
 }
 
@@ -81,9 +101,6 @@ pub(crate) async fn store(
 ) -> Result<(), sqlx::Error> {
     if parked.is_empty() {
         return Ok(());
-    }
-    fn column<T>(parked: &[Parked], of: impl Fn(&Parked) -> T) -> Vec<T> {
-        parked.iter().map(of).collect()
     }
     sqlx::query(
         "INSERT INTO parked_events
@@ -99,4 +116,8 @@ pub(crate) async fn store(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+fn column<T>(parked: &[Parked], of: impl Fn(&Parked) -> T) -> Vec<T> {
+    parked.iter().map(of).collect()
 }

@@ -30,7 +30,7 @@ pub(crate) trait Projection: Send + Sync + 'static {
 }
 
 /// A table's row. Its fields are the columns.
-pub(crate) trait Row: Serialize + DeserializeOwned + Send + Sync {
+pub(crate) trait Row: Serialize + DeserializeOwned + Send + Sync + Unpin {
     /// The column with the key.
     const KEY: &'static str;
     /// All columns.

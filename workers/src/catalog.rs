@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use domain::Models;
 
-pub use build::{CatalogError, build};
+pub use build::{CatalogError, build, models};
 pub use config::{DEFAULT_POOL, ModelConfig, ProviderConfig, ProviderKind};
 
-use crate::provider::Provider;
+use crate::provider::{ChunkStream, CompletionRequest, ErrorClass, Provider, ProviderError};
 
 /// The models of a deployment and their providers.
 #[derive(Clone)]
@@ -25,6 +25,20 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Starts an answer of the model that the request names, by the name clients know.
+    pub async fn complete(
+        &self,
+        request: &CompletionRequest,
+    ) -> Result<ChunkStream, ProviderError> {
+        match self.by_model.get(&request.model) {
+            Some(provider) => provider.complete(request).await,
+            None => Err(ProviderError::new(
+                ErrorClass::ModelNotFound,
+                format!("the model \"{}\" is not configured", request.model),
+            )),
+        }
+    }
+
     /// The provider that serves the model called `model`. It asks for that model by the name
     /// it has upstream, whatever name the request holds.
     pub fn provider_for(&self, model: &str) -> Option<Arc<dyn Provider>> {
@@ -39,7 +53,9 @@ impl Catalog {
 
 impl std::fmt::Debug for Catalog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Catalog").field("models", &self.models).finish_non_exhaustive()
+        f.debug_struct("Catalog")
+            .field("models", &self.models)
+            .finish_non_exhaustive()
     }
 }
 

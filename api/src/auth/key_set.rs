@@ -48,11 +48,8 @@ impl KeySet {
         kid: Option<&str>,
         alg: Algorithm,
     ) -> Result<Option<Arc<DecodingKey>>, AuthError> {
-        let mut named = self
-            .0
-            .iter()
-            .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
-            .peekable();
+        let mut named =
+            self.0.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid).peekable();
         let any = named.peek().is_some();
         let mut fitting = named.filter(|key| key.alg == alg);
         match (fitting.next(), fitting.next()) {

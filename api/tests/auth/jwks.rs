@@ -51,11 +51,8 @@ async fn forged_key_ids_do_not_flood_the_provider() {
 async fn known_keys_outlive_an_outage() {
     let rsa = Signer::rsa_one("a");
     let provider = Provider::start(&[&rsa]).await;
-    let jwks = JwksConfig {
-        min_interval: Duration::ZERO,
-        fresh_for: Duration::ZERO,
-        ..provider.config()
-    };
+    let jwks =
+        JwksConfig { min_interval: Duration::ZERO, fresh_for: Duration::ZERO, ..provider.config() };
     let authenticator = authenticator(JwtConfig { jwks: Some(jwks), ..JwtConfig::default() });
     assert!(outcome(&authenticator, &rsa.sign(&claims())).await.is_ok());
     provider.answer(StatusCode::INTERNAL_SERVER_ERROR, String::new());

@@ -114,8 +114,7 @@ async fn bad_requests(pool: &PgPool) {
         assert!(matches!(error, ApiKeyError::InvalidName), "{error}");
     }
     let system = request("acme", ActorRole::System);
-    let reserved =
-        KeyRequest { user_id: UserId::system(), ..request("acme", ActorRole::User) };
+    let reserved = KeyRequest { user_id: UserId::system(), ..request("acme", ActorRole::User) };
     for request in [system, reserved] {
         let error = keys.create(&request, &Stopped, &SystemIds).await.unwrap_err();
         assert!(matches!(error, ApiKeyError::Reserved), "{error}");
@@ -185,8 +184,7 @@ async fn an_outage_is_not_a_refusal(database: &mut Database) {
 
 #[tokio::test]
 async fn a_database_that_was_never_there_is_an_outage_too() {
-    let process =
-        Authenticator::new(AuthConfig::default(), no_keys(), Arc::new(Stopped)).unwrap();
+    let process = Authenticator::new(AuthConfig::default(), no_keys(), Arc::new(Stopped)).unwrap();
     let key = "clq_0123456789012345678901234567890123456789012";
     assert!(outcome(&process, key).await.unwrap_err().starts_with("auth_unavailable"));
 }

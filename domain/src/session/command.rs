@@ -51,7 +51,6 @@ pub struct CreateSession {
 
 /// Changes a session; what is absent stays.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
-#[expect(clippy::option_option, reason = "absent, null and a value are three things here")]
 pub struct UpdateSession {
     /// The new title; `Some(None)` removes it.
     pub title: Option<Option<String>>,

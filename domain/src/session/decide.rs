@@ -9,8 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::Actor;
-use crate::content::ContentPart;
+use crate::content::{ContentPart, Role};
 use crate::models::Models;
 use crate::session::command::{CreateSession, NewMessage, SessionCommand, UpdateSession};
 use crate::session::decide_turn as turns;
@@ -18,6 +17,7 @@ use crate::session::event::SessionEvent;
 use crate::session::rejection::Rejection;
 use crate::session::state::{Session, SessionStatus};
 use crate::settings::Settings;
+use crate::{Actor, ActorRole};
 
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 const MAX_PARTS: usize = 64;
@@ -47,7 +47,7 @@ pub fn decide(
     match command {
         C::CreateSession(create) => return create_session(session, create, context),
         C::CreateCompletion(create) => return turns::create_completion(session, create, context),
-        _ => authorize(session, context)?,
+        _ => authorize(session, command, context)?,
     }
     let gone = session.status == SessionStatus::Deleted;
     match command {
@@ -77,9 +77,27 @@ pub fn decide(
     }
 }
 
-fn authorize(session: &Session, context: &Context) -> Result<(), Rejection> {
+/// A turn's answer is the workers' affair: no user may hold or end an attempt.
+fn authorize(
+    session: &Session,
+    command: &SessionCommand,
+    context: &Context,
+) -> Result<(), Rejection> {
+    use SessionCommand as C;
+    let for_workers = matches!(
+        command,
+        C::StartAttempt { .. }
+            | C::CompleteTurn { .. }
+            | C::FailTurn { .. }
+            | C::ConfirmCancel { .. }
+    );
     match &session.owner {
-        Some((tenant_id, user_id)) if context.actor.may_see(tenant_id, user_id) => Ok(()),
+        Some((tenant_id, user_id)) if context.actor.may_see(tenant_id, user_id) => {
+            if for_workers && context.actor.role != ActorRole::System {
+                return Err(Rejection::TurnNotFound);
+            }
+            Ok(())
+        }
         _ => Err(Rejection::SessionNotFound),
     }
 }
@@ -212,11 +230,12 @@ pub(super) fn check_message(message: &NewMessage) -> Result<(), Rejection> {
     if message.content.iter().all(ContentPart::is_blank) {
         return Err(Rejection::EmptyMessage);
     }
-    check_size(message)
+    check_earlier_message(message)
 }
 
-/// The limits alone: an imported assistant message may be empty.
-pub(super) fn check_size(message: &NewMessage) -> Result<(), Rejection> {
+/// The limits and the parts alone: an imported assistant message may be empty.
+pub(super) fn check_earlier_message(message: &NewMessage) -> Result<(), Rejection> {
+    check_parts(message)?;
     if message.content.len() > MAX_PARTS {
         return Err(Rejection::TooMany { what: "content", limit: "64 parts" });
     }
@@ -225,4 +244,25 @@ pub(super) fn check_size(message: &NewMessage) -> Result<(), Rejection> {
         return Err(Rejection::MessageTooLarge { size, limit: MAX_MESSAGE_BYTES });
     }
     Ok(())
+}
+
+/// Parts that no provider would take from this speaker, and that would otherwise be lost on
+/// the way to it without a word.
+fn check_parts(message: &NewMessage) -> Result<(), Rejection> {
+    use ContentPart as P;
+    let any = |test: fn(&P) -> bool| message.content.iter().any(test);
+    match message.role {
+        Role::Tool if any(|part| !matches!(part, P::ToolResult { .. })) => {
+            Err(Rejection::InvalidContent("a tool's message holds tool results only"))
+        }
+        Role::System | Role::User
+            if any(|part| matches!(part, P::ToolCall { .. } | P::Reasoning { .. })) =>
+        {
+            Err(Rejection::InvalidContent("only the assistant calls tools and reasons"))
+        }
+        Role::Assistant if any(|part| matches!(part, P::ToolResult { .. })) => {
+            Err(Rejection::InvalidContent("a tool result does not come from the assistant"))
+        }
+        _ => Ok(()),
+    }
 }

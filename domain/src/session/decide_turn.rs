@@ -95,13 +95,13 @@ pub(super) fn create_completion(
     context: &Context,
 ) -> Result<Vec<SessionEvent>, Rejection> {
     decide::check_message(&create.message)?;
-    create.history.iter().try_for_each(decide::check_size)?;
+    create.history.iter().try_for_each(decide::check_earlier_message)?;
+    if create.history.len() != create.history_ids.len() {
+        return Err(Rejection::InvalidContent("every earlier message needs an id"));
+    }
     let (settings, pool) = turn_settings(&create.settings, context)?;
-    let opening = CreateSession {
-        settings: settings.clone(),
-        ephemeral: true,
-        ..CreateSession::default()
-    };
+    let opening =
+        CreateSession { settings: settings.clone(), ephemeral: true, ..CreateSession::default() };
     let mut events = vec![decide::created(session, &opening, context)?];
     let mut parent_id = None;
     let mut messages = Vec::with_capacity(create.history.len());
@@ -157,7 +157,7 @@ pub(super) fn start_attempt(
         return Err(Rejection::AttemptSuperseded);
     }
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_empty(turn_id, turn, context)]);
+        return Ok(vec![cancelled_empty(turn_id, turn, None, context)]);
     }
     let mut events = Vec::new();
     for earlier in session.active.iter().take_while(|id| **id != turn_id) {
@@ -168,7 +168,7 @@ pub(super) fn start_attempt(
         if !overdue {
             return Err(Rejection::EarlierTurnStopping);
         }
-        events.push(cancelled_empty(*earlier, stopping, context));
+        events.push(cancelled_empty(*earlier, stopping, None, context));
     }
     events.push(if turn.attempt >= MAX_ATTEMPTS {
         SessionEvent::TurnFailed {
@@ -200,17 +200,17 @@ pub(super) fn complete_turn(
     completion: &Completion,
     context: &Context,
 ) -> Result<Vec<SessionEvent>, Rejection> {
-    held_by(session, turn_id, attempt)?;
+    let turn = held_by(session, turn_id, attempt)?;
     Ok(vec![SessionEvent::TurnCompleted {
         turn_id,
         attempt,
         finish_reason,
-        completion: completion.clone(),
+        completion: in_its_place(completion, turn),
         at: context.now,
     }])
 }
 
-/// A turn that was asked to stop and then fails has stopped.
+/// A turn that was asked to stop and then fails has stopped; what it used is kept.
 pub(super) fn fail_turn(
     session: &Session,
     turn_id: TurnId,
@@ -221,7 +221,7 @@ pub(super) fn fail_turn(
 ) -> Result<Vec<SessionEvent>, Rejection> {
     let turn = held_by(session, turn_id, attempt)?;
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_empty(turn_id, turn, context)]);
+        return Ok(vec![cancelled_empty(turn_id, turn, usage, context)]);
     }
     let error = error.clone();
     Ok(vec![SessionEvent::TurnFailed { turn_id, attempt, error, usage, at: context.now }])
@@ -234,8 +234,8 @@ pub(super) fn confirm_cancel(
     completion: &Completion,
     context: &Context,
 ) -> Result<Vec<SessionEvent>, Rejection> {
-    held_by(session, turn_id, attempt)?;
-    let completion = Some(completion.clone());
+    let turn = held_by(session, turn_id, attempt)?;
+    let completion = Some(in_its_place(completion, turn));
     Ok(vec![SessionEvent::TurnCancelled { turn_id, attempt, completion, at: context.now }])
 }
 
@@ -285,8 +285,24 @@ fn held_by(session: &Session, turn_id: TurnId, attempt: u32) -> Result<&Turn, Re
     }
 }
 
+/// The answer, where the turn said it would stand: other messages may follow it already.
+fn in_its_place(completion: &Completion, turn: &Turn) -> Completion {
+    let message = Message {
+        id: turn.answer_id,
+        parent_id: Some(turn.message_id),
+        role: Role::Assistant,
+        ..completion.message.clone()
+    };
+    Completion { message, ..completion.clone() }
+}
+
 /// The message is kept though empty: a message that interrupted the turn follows it.
-fn cancelled_empty(turn_id: TurnId, turn: &Turn, context: &Context) -> SessionEvent {
+fn cancelled_empty(
+    turn_id: TurnId,
+    turn: &Turn,
+    usage: Option<Usage>,
+    context: &Context,
+) -> SessionEvent {
     let message = Message {
         id: turn.answer_id,
         parent_id: Some(turn.message_id),
@@ -297,7 +313,7 @@ fn cancelled_empty(turn_id: TurnId, turn: &Turn, context: &Context) -> SessionEv
     };
     let completion = Completion {
         message,
-        usage: Usage::default(),
+        usage: usage.unwrap_or_default(),
         timing: Timing::default(),
         delta_lengths: Vec::new(),
     };

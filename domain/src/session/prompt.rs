@@ -2,9 +2,9 @@
 //! history as its context holds.
 //!
 //! The window slides by whole turns (a user message with all that answers it), so a model
-//! never sees an answer without its question or a tool's result without its call. The system
-//! prompt and the message to answer are never cut: if even they don't fit, the provider says
-//! so, for it alone counts exactly.
+//! never sees an answer without its question or a tool's result without its call. Instructions
+//! (the system prompt, system messages at the head of the branch) and the newest turn are never
+//! cut: if even they don't fit, the provider says so, for it alone counts exactly.
 
 use std::sync::Arc;
 
@@ -28,9 +28,15 @@ pub struct Prompt {
 pub fn prompt_for(session: &Session, turn: &Turn, model: &ModelSpec) -> Prompt {
     let branch = branch(session, turn);
     let system = turn.settings.system_prompt.clone();
+    let instructions = branch.iter().take_while(|message| message.role == Role::System).count();
+    let (instructions, history) = branch.split_at(instructions);
     let room = room_for_history(turn, model, system.as_deref());
-    let start = window_start(&branch, room);
-    Prompt { system, dropped: start, messages: branch[start..].to_vec() }
+    let start = window_start(history, room.saturating_sub(size_of(instructions)));
+    Prompt { system, dropped: start, messages: [instructions, &history[start..]].concat() }
+}
+
+fn size_of(messages: &[Arc<Message>]) -> u32 {
+    messages.iter().map(|message| tokens::in_prompt(message)).fold(0, u32::saturating_add)
 }
 
 /// The path from the root to the message to answer, without what says nothing.
@@ -64,26 +70,30 @@ fn room_for_history(turn: &Turn, model: &ModelSpec, system: Option<&str>) -> u32
 }
 
 /// The first message of the oldest turn that still fits.
-fn window_start(branch: &[Arc<Message>], room: u32) -> usize {
+fn window_start(history: &[Arc<Message>], room: u32) -> usize {
     let mut used = 0_u32;
     let mut start = None;
-    for (index, message) in branch.iter().enumerate().rev() {
+    for (index, message) in history.iter().enumerate().rev() {
         used = used.saturating_add(tokens::in_prompt(message));
         if start.is_some() && used > room {
             break;
         }
-        if opens_turn(branch, index) {
+        if opens_turn(history, index) {
             start = Some(index);
         }
     }
     start.unwrap_or(0)
 }
 
-/// A user message opens a turn, unless it follows another one; leading system messages and
-/// the very first message do too.
-fn opens_turn(branch: &[Arc<Message>], index: usize) -> bool {
-    let asks = |message: &Message| matches!(message.role, Role::User | Role::System);
-    asks(&branch[index]) && (index == 0 || !asks(&branch[index - 1]))
+/// A turn begins where somebody asks after somebody else spoke, and at the very first message.
+fn opens_turn(history: &[Arc<Message>], index: usize) -> bool {
+    index == 0 || asks(&history[index]) && !asks(&history[index - 1])
+}
+
+/// A message that brings a tool's result goes on with the turn that called the tool.
+fn asks(message: &Message) -> bool {
+    let brings_result = |part: &ContentPart| matches!(part, ContentPart::ToolResult { .. });
+    matches!(message.role, Role::User | Role::System) && !message.content.iter().any(brings_result)
 }
 
 #[cfg(test)]

@@ -134,7 +134,9 @@ impl Session {
                 self.leaf = None;
             }
             SessionEvent::MessagesImported { messages, .. } => {
-                messages.iter().for_each(|message| self.add(message));
+                for message in messages {
+                    self.add(message);
+                }
             }
             SessionEvent::MessageSent { message } => self.add(message),
             SessionEvent::TurnRequested { .. } => self.requested(event),
@@ -225,7 +227,9 @@ impl Session {
 
     fn ended(&mut self, id: TurnId, status: TurnStatus, completion: Option<&Completion>) {
         self.active.retain(|active| *active != id);
-        let Some(turn) = self.turns.get_mut(&id) else { return };
+        let Some(turn) = self.turns.get_mut(&id) else {
+            return;
+        };
         turn.status = status;
         let answered = turn.message_id;
         if let Some(completion) = completion.filter(|_| self.messages.contains_key(&answered)) {

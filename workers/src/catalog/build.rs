@@ -6,9 +6,9 @@ use std::sync::Arc;
 use domain::{ModelSpec, Models};
 use reqwest::Url;
 
+use super::Catalog;
 use super::config::{ModelConfig, ProviderConfig, ProviderKind};
 use super::named::Named;
-use super::Catalog;
 use crate::provider::demo::Demo;
 use crate::provider::openai::{ApiKey, OpenAi, OpenAiConfig};
 use crate::provider::retry::{Retry, RetryPolicy};
@@ -49,28 +49,45 @@ pub enum CatalogError {
     },
 }
 
+/// The models alone, for a process that asks none of them itself and hence needs no API key.
+pub fn models(configs: &[ProviderConfig]) -> Result<Models, CatalogError> {
+    let demo = [ProviderConfig::demo()];
+    let configs = or_demo(configs, &demo);
+    let mut models: Vec<ModelSpec> = Vec::new();
+    for (index, config) in configs.iter().enumerate() {
+        check_provider(config, &configs[..index])?;
+        for model in &config.models {
+            check_model(config, model, &models)?;
+            models.push(spec(config, model));
+        }
+    }
+    Ok(Models::new(models))
+}
+
 /// Builds the catalog; `env` looks up environment variables. Without any provider, the demo
 /// stands in.
 pub fn build(
     configs: &[ProviderConfig],
     env: impl Fn(&str) -> Option<String>,
 ) -> Result<Catalog, CatalogError> {
+    let models = Arc::new(models(configs)?);
     let demo = [ProviderConfig::demo()];
-    let configs = if configs.is_empty() { &demo } else { configs };
-    let mut models: Vec<ModelSpec> = Vec::new();
     let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
     let mut by_model: HashMap<String, Arc<dyn Provider>> = HashMap::new();
-    for config in configs {
-        check_provider(config, &providers)?;
+    for config in or_demo(configs, &demo) {
         let provider = provider(config, &env)?;
-        for model in &config.models {
-            check_model(config, model, &models)?;
-            by_model.insert(model.name.clone(), route(&provider, model));
-            models.push(spec(config, model));
-        }
+        let routes = config.models.iter().map(|model| (model.name.clone(), route(&provider, model)));
+        by_model.extend(routes);
         providers.push(provider);
     }
-    Ok(Catalog { models: Arc::new(Models::new(models)), providers, by_model })
+    Ok(Catalog { models, providers, by_model })
+}
+
+fn or_demo<'a>(
+    configs: &'a [ProviderConfig],
+    demo: &'a [ProviderConfig],
+) -> &'a [ProviderConfig] {
+    if configs.is_empty() { demo } else { configs }
 }
 
 fn spec(config: &ProviderConfig, model: &ModelConfig) -> ModelSpec {
@@ -85,7 +102,10 @@ fn spec(config: &ProviderConfig, model: &ModelConfig) -> ModelSpec {
 
 fn route(provider: &Arc<dyn Provider>, model: &ModelConfig) -> Arc<dyn Provider> {
     let upstream = model.upstream_name.as_ref().unwrap_or(&model.name);
-    Arc::new(Named { inner: Arc::clone(provider), model: upstream.clone() })
+    Arc::new(Named {
+        inner: Arc::clone(provider),
+        model: upstream.clone(),
+    })
 }
 
 fn provider(
@@ -109,7 +129,10 @@ fn provider(
                 provider: config.name.clone(),
                 source,
             })?;
-            let policy = RetryPolicy { max_retries: config.max_retries, ..RetryPolicy::default() };
+            let policy = RetryPolicy {
+                max_retries: config.max_retries,
+                ..RetryPolicy::default()
+            };
             Ok(Arc::new(Retry::new(Arc::new(client), policy)))
         }
     }
@@ -127,7 +150,11 @@ fn base_url(config: &ProviderConfig) -> Result<Url, CatalogError> {
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return problem(config, "base_url must begin with http:// or https://");
     }
-    if url.path().trim_end_matches('/').ends_with("/chat/completions") {
+    if url
+        .path()
+        .trim_end_matches('/')
+        .ends_with("/chat/completions")
+    {
         return problem(config, "base_url must end before /chat/completions");
     }
     Ok(url)
@@ -137,7 +164,9 @@ fn api_key(
     config: &ProviderConfig,
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Option<ApiKey>, CatalogError> {
-    let Some(name) = &config.api_key_env else { return Ok(None) };
+    let Some(name) = &config.api_key_env else {
+        return Ok(None);
+    };
     match env(name).map(|key| key.trim().to_owned()) {
         Some(key) if !key.is_empty() => Ok(Some(ApiKey::new(key))),
         _ => problem(
@@ -149,19 +178,22 @@ fn api_key(
 
 fn check_provider(
     config: &ProviderConfig,
-    others: &[Arc<dyn Provider>],
+    others: &[ProviderConfig],
 ) -> Result<(), CatalogError> {
     if !is_name(&config.name) {
         return problem(config, "name must be 1 to 255 printable characters");
     }
-    if others.iter().any(|other| other.name() == config.name) {
+    if others.iter().any(|other| other.name == config.name) {
         return problem(config, "there is another provider of this name");
     }
     if config.models.is_empty() {
         return problem(config, "models must not be empty");
     }
     if config.max_retries > MOST_RETRIES {
-        return problem(config, &format!("max_retries must be at most {MOST_RETRIES}"));
+        return problem(
+            config,
+            &format!("max_retries must be at most {MOST_RETRIES}"),
+        );
     }
     let timeouts = [
         ("connect_timeout_ms", config.connect_timeout_ms),
@@ -170,9 +202,12 @@ fn check_provider(
         ("total_timeout_ms", config.total_timeout_ms),
     ];
     let day = 24 * 60 * 60 * 1000;
-    match timeouts.iter().find(|(_, value)| !(1..=day).contains(value)) {
-        Some((name, _)) => problem(config, &format!("{name} must be from 1 to {day}")),
-        None => Ok(()),
+    if let Some((name, _)) = timeouts.iter().find(|(_, value)| !(1..=day).contains(value)) {
+        return problem(config, &format!("{name} must be from 1 to {day}"));
+    }
+    match config.kind {
+        ProviderKind::OpenAi => base_url(config).map(drop),
+        ProviderKind::Demo => Ok(()),
     }
 }
 
@@ -184,24 +219,37 @@ fn check_model(
     let problem = if !is_name(&model.name) {
         "name must be 1 to 255 printable characters".to_owned()
     } else if let Some(other) = others.iter().find(|other| other.name == model.name) {
-        format!("provider \"{}\" already has a model of this name", other.provider)
+        format!(
+            "provider \"{}\" already has a model of this name",
+            other.provider
+        )
     } else if model.context == 0 {
         "context must be at least 1".to_owned()
     } else if model.max_output == 0 {
         "max_output must be at least 1".to_owned()
     } else if model.max_output > model.context {
-        format!("max_output ({}) is more than context ({})", model.max_output, model.context)
+        format!(
+            "max_output ({}) is more than context ({})",
+            model.max_output, model.context
+        )
     } else if !is_pool(&model.pool) {
         "pool must be 1 to 64 of A-Z a-z 0-9 _ -".to_owned()
     } else {
         return Ok(());
     };
     let (provider, model) = (config.name.clone(), model.name.clone());
-    Err(CatalogError::Model { provider, model, problem })
+    Err(CatalogError::Model {
+        provider,
+        model,
+        problem,
+    })
 }
 
 fn problem<T>(config: &ProviderConfig, problem: &str) -> Result<T, CatalogError> {
-    Err(CatalogError::Provider { provider: config.name.clone(), problem: problem.to_owned() })
+    Err(CatalogError::Provider {
+        provider: config.name.clone(),
+        problem: problem.to_owned(),
+    })
 }
 
 fn is_name(text: &str) -> bool {
@@ -213,5 +261,7 @@ fn is_name(text: &str) -> bool {
 /// A pool stands in a NATS subject.
 fn is_pool(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }

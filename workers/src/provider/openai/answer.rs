@@ -109,9 +109,12 @@ impl Answer {
     }
 
     fn read_events(&mut self) -> Result<(), ProviderError> {
-        let Form::Events(decoder) = &mut self.form else { return Ok(()) };
+        let Form::Events(decoder) = &mut self.form else {
+            return Ok(());
+        };
         let too_long = |TooLong| {
-            self.report.error(ErrorClass::Protocol, "sent a line longer than 1 MiB")
+            self.report
+                .error(ErrorClass::Protocol, "sent a line longer than 1 MiB")
         };
         while let Some(data) = decoder.next_event().map_err(too_long)? {
             if data == b"[DONE]" {
@@ -147,7 +150,11 @@ impl Answer {
                 self.frames.finish(&mut self.chunks);
             }
         }
-        if self.frames.finished { Ok(()) } else { Err(self.protocol("ended the answer early")) }
+        if self.frames.finished {
+            Ok(())
+        } else {
+            Err(self.protocol("ended the answer early"))
+        }
     }
 
     /// Ends the stream; once the model has finished, nothing can spoil its answer.
@@ -166,7 +173,8 @@ impl Answer {
     }
 
     fn late(&self, late: Late) -> ProviderError {
-        self.report.error(ErrorClass::Timeout, self.deadlines.describe(late))
+        self.report
+            .error(ErrorClass::Timeout, self.deadlines.describe(late))
     }
 }
 

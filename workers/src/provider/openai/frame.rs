@@ -93,7 +93,9 @@ impl FrameReader {
         report: &Reporter,
         chunks: &mut VecDeque<Chunk>,
     ) -> Result<bool, ProviderError> {
-        let Ok(frame) = serde_json::from_slice::<Frame<'_>>(data) else { return Ok(false) };
+        let Ok(frame) = serde_json::from_slice::<Frame<'_>>(data) else {
+            return Ok(false);
+        };
         if let Some(error) = frame.error {
             return Err(report.in_answer(error.get()));
         }
@@ -127,10 +129,12 @@ impl FrameReader {
             // Content after the finish, or a second finish: the answer is already whole.
             return Ok(());
         }
+        let before = chunks.len();
         if let Some(delta) = choice.delta.or(choice.message) {
             self.size += push_delta(delta, chunks);
         }
         if self.size > MAX_ANSWER {
+            chunks.truncate(before);
             return Err(report.error(ErrorClass::Protocol, "sent an answer longer than 16 MiB"));
         }
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
@@ -142,7 +146,9 @@ impl FrameReader {
 
     /// Some servers count in every frame; only news is passed on.
     fn read_usage(&mut self, raw: Option<&RawValue>, chunks: &mut VecDeque<Chunk>) {
-        let Some(usage) = raw.and_then(|raw| usage::read(raw.get())) else { return };
+        let Some(usage) = raw.and_then(|raw| usage::read(raw.get())) else {
+            return;
+        };
         if self.usage != Some(usage) {
             self.usage = Some(usage);
             chunks.push_back(Chunk::Usage(usage));
@@ -158,17 +164,27 @@ fn push_delta(delta: Delta, chunks: &mut VecDeque<Chunk>) -> usize {
         size += text.len();
         chunks.push_back(Chunk::Reasoning(text));
     }
-    for text in [some(delta.content), some(delta.refusal)].into_iter().flatten() {
+    for text in [some(delta.content), some(delta.refusal)]
+        .into_iter()
+        .flatten()
+    {
         size += text.len();
         chunks.push_back(Chunk::Text(text));
     }
     for (place, call) in (0..).zip(delta.tool_calls.into_iter().flatten()) {
-        let (name, arguments) = call.function.map_or((None, None), |f| (f.name, f.arguments));
+        let (name, arguments) = call
+            .function
+            .map_or((None, None), |f| (f.name, f.arguments));
         let arguments = arguments.unwrap_or_default();
         // Pieces without text count too, so that their number is bounded.
         size += arguments.len() + name.as_ref().map_or(0, String::len) + 1;
         let (index, id, name) = (call.index.unwrap_or(place), some(call.id), some(name));
-        chunks.push_back(Chunk::ToolCall { index, id, name, arguments });
+        chunks.push_back(Chunk::ToolCall {
+            index,
+            id,
+            name,
+            arguments,
+        });
     }
     size
 }
@@ -187,7 +203,11 @@ fn finish_reason(reason: &str, report: &Reporter) -> Result<FinishReason, Provid
             ));
         }
         unknown => {
-            tracing::debug!(provider = report.provider, finish_reason = unknown, "unknown finish");
+            tracing::debug!(
+                provider = report.provider,
+                finish_reason = unknown,
+                "unknown finish"
+            );
             FinishReason::Stop
         }
     })

@@ -1,0 +1,23 @@
+//! What others need to hear at once of an accepted command. All of it is in the log already;
+//! a lost message costs time, nothing else.
+
+use broker::{Frame, Terminal};
+use commands::Executed;
+use domain::TenantId;
+use domain::session::SessionEvent;
+
+use crate::state::ApiState;
+
+/// Tells workers which turns to stop, and watchers which ones have ended.
+pub(crate) async fn announce(state: &ApiState, tenant: &TenantId, executed: &Executed) {
+    for event in &executed.events {
+        if let SessionEvent::CancelRequested { turn_id, .. } = event {
+            state.broker.signal_stop(*turn_id).await;
+        }
+        if let Some((turn_id, attempt, terminal)) = Terminal::of(event) {
+            let position = executed.position.unwrap_or_default();
+            let frame = Frame::Ended { attempt, sequence: 0, position, terminal };
+            state.broker.publish_frame(tenant, turn_id, &frame).await;
+        }
+    }
+}

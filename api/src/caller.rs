@@ -1,0 +1,57 @@
+//! Who asks: taken from the token alone, never from a body or a path.
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderName;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use commands::Caller;
+use domain::{Actor, CommandId};
+
+use crate::error::ApiError;
+use crate::request::RequestId;
+use crate::state::ApiState;
+
+/// Makes a repeated request have no second effect.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// An authenticated request's caller.
+#[derive(Debug, Clone)]
+pub(crate) struct Authenticated {
+    pub(crate) actor: Actor,
+    command_id: Option<CommandId>,
+    request_id: String,
+}
+
+impl Authenticated {
+    /// The caller of a command; `command_id` is the body's, where it has one.
+    pub(crate) fn caller(&self, command_id: Option<CommandId>) -> Caller {
+        Caller {
+            actor: self.actor.clone(),
+            command_id: command_id.or_else(|| self.command_id.clone()),
+            correlation_id: self.request_id.clone(),
+        }
+    }
+}
+
+impl FromRequestParts<ApiState> for Authenticated {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let header = parts.headers.get(AUTHORIZATION);
+        // What isn't text is no token; the authenticator says so.
+        let authorization = header.map(|value| value.to_str().unwrap_or_default());
+        let actor = state.authenticator.authenticate(authorization).await?;
+        let command_id = match parts.headers.get(IDEMPOTENCY_KEY) {
+            None => None,
+            Some(value) => {
+                let id = value.to_str().ok().and_then(|text| text.parse().ok());
+                Some(id.ok_or_else(|| {
+                    let detail = "Idempotency-Key must be 1 to 255 printable characters";
+                    ApiError::bad_request("invalid_idempotency_key", detail)
+                })?)
+            }
+        };
+        let request_id = parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+        Ok(Self { actor, command_id, request_id })
+    }
+}

@@ -1,0 +1,125 @@
+//! The stream of a turn that has ended, made again from what is stored: the same frames with
+//! the same ids as those that were watched live.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use broker::{Cursor, Delta, Frame, Spliced, Terminal, ToolCallDelta, splice};
+use domain::session::{TurnError, TurnStatus};
+use domain::{Completion, ContentPart, FinishReason, Message, content};
+use projections::{TurnDetail, TurnRow};
+
+/// The frames of an ended turn after `cursor`; none if the turn runs, or if its answer has not
+/// reached the read model yet.
+pub(crate) fn frames(detail: &TurnDetail, cursor: Cursor) -> Option<VecDeque<Arc<Frame>>> {
+    let turn = &detail.turn;
+    let terminal = terminal(detail)?;
+    let mut cursor = cursor;
+    let all = started(turn).into_iter().chain(deltas(turn, &terminal)).chain([ended(turn, terminal)]);
+    let rest = all.filter(|frame| splice(&mut cursor, frame) == Spliced::Next);
+    Some(rest.map(Arc::new).collect())
+}
+
+/// Whether a watcher at `cursor` has seen the whole of an ended turn.
+pub(crate) fn is_seen(turn: &TurnRow, cursor: Cursor) -> bool {
+    turn.status.is_terminal()
+        && cursor.attempt == turn.attempt
+        && cursor.next > last_sequence(turn) + 1
+}
+
+fn started(turn: &TurnRow) -> Option<Frame> {
+    turn.started_at.map(|at| Frame::Started { attempt: turn.attempt, at })
+}
+
+fn ended(turn: &TurnRow, terminal: Terminal) -> Frame {
+    let sequence = if turn.started_at.is_some() { last_sequence(turn) + 1 } else { 0 };
+    Frame::Ended { attempt: turn.attempt, sequence, position: turn.last_position, terminal }
+}
+
+fn last_sequence(turn: &TurnRow) -> u32 {
+    let count = turn.delta_lengths.as_ref().map_or(0, Vec::len);
+    u32::try_from(count).unwrap_or(u32::MAX - 1)
+}
+
+fn terminal(detail: &TurnDetail) -> Option<Terminal> {
+    let turn = &detail.turn;
+    match turn.status {
+        TurnStatus::Queued | TurnStatus::Running => None,
+        TurnStatus::Completed => Some(Terminal::Completed {
+            finish_reason: turn.finish_reason.unwrap_or(FinishReason::Stop),
+            completion: completion(detail)?,
+        }),
+        TurnStatus::Cancelled => Some(Terminal::Cancelled { completion: completion(detail) }),
+        TurnStatus::Failed => {
+            let unknown = || TurnError { code: "failed".to_owned(), message: String::new() };
+            Some(Terminal::Failed { error: turn.error.clone().unwrap_or_else(unknown) })
+        }
+    }
+}
+
+fn completion(detail: &TurnDetail) -> Option<Completion> {
+    let (turn, answer) = (&detail.turn, detail.answer.as_ref()?);
+    let message = Message {
+        id: answer.message_id,
+        parent_id: answer.parent_id,
+        role: answer.role,
+        content: answer.parts().ok()?,
+        name: answer.name.clone(),
+        created_at: answer.created_at,
+    };
+    Some(Completion {
+        message,
+        usage: turn.usage.unwrap_or_default(),
+        timing: turn.timing.unwrap_or_default(),
+        delta_lengths: turn.delta_lengths.clone().unwrap_or_default(),
+    })
+}
+
+/// The answer cut as it was published. Reasoning and tool calls, whose cuts aren't kept, come
+/// whole: with the first and with the last delta.
+fn deltas(turn: &TurnRow, terminal: &Terminal) -> Vec<Frame> {
+    let completion = match terminal {
+        Terminal::Completed { completion, .. }
+        | Terminal::Cancelled { completion: Some(completion) } => completion,
+        Terminal::Cancelled { completion: None } | Terminal::Failed { .. } => return Vec::new(),
+    };
+    let text = content::text_of(&completion.message.content);
+    let (mut deltas, mut offset) = (Vec::new(), 0);
+    for length in &completion.delta_lengths {
+        let end = offset + *length as usize;
+        let piece = text.get(offset..end).unwrap_or_default().to_owned();
+        deltas.push(Delta { offset: offset as u64, text: piece, ..Delta::default() });
+        offset = end;
+    }
+    if let Some(first) = deltas.first_mut() {
+        first.reasoning = reasoning(&completion.message.content);
+    }
+    if let Some(last) = deltas.last_mut() {
+        last.tool_calls = tool_calls(&completion.message.content);
+    }
+    let attempt = turn.attempt;
+    let frame = |(sequence, delta)| Frame::Delta { attempt, sequence, delta };
+    (1..).zip(deltas).map(frame).collect()
+}
+
+fn reasoning(parts: &[ContentPart]) -> String {
+    let texts = parts.iter().filter_map(|part| match part {
+        ContentPart::Reasoning { text } => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+fn tool_calls(parts: &[ContentPart]) -> Vec<ToolCallDelta> {
+    let calls = parts.iter().filter_map(|part| match part {
+        ContentPart::ToolCall { id, name, arguments } => Some((id, name, arguments)),
+        _ => None,
+    });
+    let delta = |(index, (id, name, arguments)): (u32, (&String, &String, &String))| ToolCallDelta {
+        index,
+        id: Some(id.clone()),
+        name: Some(name.clone()),
+        arguments: arguments.clone(),
+    };
+    (0..).zip(calls).map(delta).collect()
+}

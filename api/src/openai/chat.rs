@@ -1,0 +1,134 @@
+//! `POST /v1/chat/completions`
+//!
+//! Without `session_id` a call is stateless to the client: it opens an ephemeral session,
+//! hidden from lists, with the history that the client sent. With it, the session keeps the
+//! history, and only what the client says after the last answer is added to it.
+
+mod request;
+mod respond;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::session::{CreateCompletion, OnBusy, SendMessage, SessionCommand, TurnIds};
+use domain::{MessageId, SessionId, TurnId};
+
+use self::request::{ChatRequest, Conversation};
+use self::respond::Completing;
+use crate::caller::Authenticated;
+use crate::error::ApiError;
+use crate::extract::Body;
+use crate::routes::messages::turn_ids;
+use crate::routes::{Accepted, execute};
+use crate::state::ApiState;
+use crate::turn_stream::TurnStream;
+
+pub(crate) async fn complete(
+    State(state): State<ApiState>,
+    caller: Authenticated,
+    Body(request): Body<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let stream = request.stream();
+    let include_usage = request.include_usage();
+    let session_id = request.session_id();
+    let conversation = request.into_conversation()?;
+    let model = model_name(&state, &conversation);
+    let ids = turn_ids(&state);
+    let (id, command) = match session_id {
+        Some(id) => (id, send(conversation, ids)),
+        None => (SessionId(state.bus.ids().next()), create(&state, conversation, ids)),
+    };
+    // Watched before it exists, so that nothing of it can be missed.
+    let ahead = TurnStream::ahead(&state, &caller.actor, ids.turn_id).await;
+    let executed = execute(&state, &caller, id, command, None).await?;
+    let accepted = Accepted::from(&executed);
+    let turn_id = accepted.turn_id.unwrap_or(ids.turn_id);
+    let watched = if turn_id == ids.turn_id {
+        ahead
+    } else {
+        TurnStream::join(&state, &caller.actor, turn_id, broker::Cursor::default()).await
+    };
+    // A call without a session belongs to its connection: nobody else could fetch its answer.
+    let abandon = session_id.is_none().then(|| Abandon {
+        state: state.clone(),
+        caller: caller.clone(),
+        session_id: accepted.session_id,
+        turn_id,
+        armed: true,
+    });
+    let completing = Completing {
+        state: state.clone(),
+        watched,
+        abandon,
+        turn_id,
+        session_id: accepted.session_id,
+        model,
+        created: state.bus.clock().now().timestamp(),
+        include_usage,
+    };
+    let mut response =
+        if stream { completing.stream() } else { completing.whole().await?.into_response() };
+    accepted.mark(&mut response);
+    Ok(response)
+}
+
+/// The name for the answer's `model` field.
+fn model_name(state: &ApiState, conversation: &Conversation) -> String {
+    let default = || state.bus.models().default_model().map(|model| model.name.clone());
+    conversation.settings.model.clone().or_else(default).unwrap_or_default()
+}
+
+fn create(state: &ApiState, conversation: Conversation, ids: TurnIds) -> SessionCommand {
+    let Conversation { settings, history, message } = conversation;
+    let history_ids = history.iter().map(|_| MessageId(state.bus.ids().next())).collect();
+    SessionCommand::CreateCompletion(CreateCompletion {
+        ids,
+        history_ids,
+        settings,
+        history,
+        message,
+    })
+}
+
+/// The session has the history; what the client repeats of it is left out.
+fn send(conversation: Conversation, ids: TurnIds) -> SessionCommand {
+    let Conversation { settings, message, .. } = conversation;
+    SessionCommand::SendMessage(SendMessage {
+        ids,
+        message,
+        parent_id: None,
+        settings: request::as_patch(settings),
+        on_busy: OnBusy::Refuse,
+    })
+}
+
+/// Cancels a stateless call's turn when its connection goes away before the end.
+pub(super) struct Abandon {
+    state: ApiState,
+    caller: Authenticated,
+    session_id: SessionId,
+    turn_id: TurnId,
+    armed: bool,
+}
+
+impl Abandon {
+    /// The turn has ended, or shall go on: there is nothing to cancel.
+    pub(super) fn disarm(&mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let (state, caller) = (self.state.clone(), self.caller.clone());
+        let (session_id, turn_id) = (self.session_id, self.turn_id);
+        tokio::spawn(async move {
+            let command = SessionCommand::CancelTurn { turn_id };
+            if let Err(error) = execute(&state, &caller, session_id, command, None).await {
+                tracing::debug!(code = error.code, %turn_id, "an abandoned turn was not cancelled");
+            }
+        });
+    }
+}

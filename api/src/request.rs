@@ -1,0 +1,72 @@
+//! What surrounds every request: its id, its one log line, the shape of its error.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+/// The request's id: the client's, or one made here; in every answer, log line and event.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of the request at hand.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// The outermost layer.
+pub(crate) async fn observe(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let id = given_id(&request).unwrap_or_else(|| state.bus.ids().next().to_string());
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("(none)".to_owned(), |path| path.as_str().to_owned());
+    let openai = ["/v1/chat/", "/v1/models"].iter().any(|p| request.uri().path().starts_with(p));
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    let code = response.extensions_mut().remove::<ApiError>().map(|error| {
+        give_body(&mut response, &error, &id, openai);
+        error.code
+    });
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let quiet = matches!(route.as_str(), "/livez" | "/readyz" | "/health");
+    if !quiet {
+        tracing::info!(
+            request.id = %id, %method, %route, status = response.status().as_u16(),
+            code = code.as_deref(), duration_us = started.elapsed().as_micros(),
+            "request"
+        );
+    }
+    response
+}
+
+/// An id is taken over if it can't disturb a log or a header.
+fn given_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let fits = (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    fits.then(|| id.to_owned())
+}
+
+fn give_body(response: &mut Response, error: &ApiError, id: &str, openai: bool) {
+    let (body, kind) = if openai {
+        (error.openai(id), "application/json")
+    } else {
+        (error.problem(id), "application/problem+json")
+    };
+    let body = body.to_string();
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    *response.body_mut() = Body::from(body);
+}

@@ -1,0 +1,111 @@
+//! The native routes, a file for each noun.
+
+pub(crate) mod audit;
+pub(crate) mod commands;
+pub(crate) mod health;
+pub(crate) mod messages;
+pub(crate) mod session_events;
+pub(crate) mod sessions;
+pub(crate) mod turns;
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use ::commands::Executed;
+use domain::session::SessionCommand;
+use domain::{CommandId, MessageId, SessionId, TurnId};
+use eventstore::Position;
+use serde::Serialize;
+
+use crate::announce::announce;
+use crate::caller::Authenticated;
+use crate::error::ApiError;
+use crate::position;
+use crate::state::ApiState;
+
+/// The session an answer is about.
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("x-colloquy-session-id");
+/// The turn an answer is about.
+pub(crate) const TURN_ID: HeaderName = HeaderName::from_static("x-colloquy-turn-id");
+/// The message that was sent.
+pub(crate) const MESSAGE_ID: HeaderName = HeaderName::from_static("x-colloquy-message-id");
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct List<T> {
+    pub(crate) data: Vec<T>,
+    /// Pass it as `cursor` for the next page; null at the end.
+    pub(crate) next_cursor: Option<String>,
+    pub(crate) has_more: bool,
+}
+
+/// The answer to a command.
+#[derive(Debug, Serialize)]
+pub(crate) struct Accepted {
+    pub(crate) session_id: SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_id: Option<TurnId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message_id: Option<MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_id: Option<MessageId>,
+    /// Null when there was nothing to change.
+    pub(crate) position: Option<Position>,
+    /// Whether it had been carried out before.
+    pub(crate) repeated: bool,
+}
+
+impl From<&Executed> for Accepted {
+    fn from(executed: &Executed) -> Self {
+        let reply = &executed.reply;
+        Self {
+            session_id: reply.session_id,
+            turn_id: reply.turn_id,
+            message_id: reply.message_id,
+            answer_id: reply.answer_id,
+            position: executed.position,
+            repeated: executed.repeated,
+        }
+    }
+}
+
+impl Accepted {
+    pub(crate) fn respond(&self, status: StatusCode) -> Response {
+        let mut response = (status, Json(self)).into_response();
+        self.mark(&mut response);
+        response
+    }
+
+    /// Puts the ids on a response as headers.
+    pub(crate) fn mark(&self, response: &mut Response) {
+        position::set(response, self.position);
+        let ids = [
+            (SESSION_ID, Some(self.session_id.to_string())),
+            (TURN_ID, self.turn_id.map(|id| id.to_string())),
+            (MESSAGE_ID, self.message_id.map(|id| id.to_string())),
+        ];
+        for (name, id) in ids {
+            if let Some(Ok(value)) = id.map(|id| HeaderValue::from_str(&id)) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+}
+
+/// Carries a command out, whether or not the client stays to hear of it.
+pub(crate) async fn execute(
+    state: &ApiState,
+    authenticated: &Authenticated,
+    session_id: SessionId,
+    command: SessionCommand,
+    command_id: Option<CommandId>,
+) -> Result<Executed, ApiError> {
+    let caller = authenticated.caller(command_id);
+    let state = state.clone();
+    let work = tokio::spawn(async move {
+        let executed = state.bus.execute(session_id, &command, &caller).await?;
+        announce(&state, &caller.actor.tenant_id, &executed).await;
+        Ok::<_, ::commands::CommandError>(executed)
+    });
+    Ok(work.await.map_err(|error| ApiError::internal(&error))??)
+}

@@ -1,0 +1,148 @@
+//! `POST /v1/commands`: any command, typed by its `command` field.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::session::{RetryTurn, SessionCommand, UpdateSession};
+use domain::{CommandId, MessageId, SessionId, SettingsPatch, TurnId};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::messages::{NewUserMessage, turn_ids};
+use super::sessions::{NewSession, SessionChange};
+use super::turns::find;
+use super::Accepted;
+use crate::caller::Authenticated;
+use crate::error::ApiError;
+use crate::extract::Body;
+use crate::state::ApiState;
+
+/// What every command may carry; the other fields are the command's own.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CommandRequest {
+    command: String,
+    /// Makes a repeat have no second effect, like `Idempotency-Key`.
+    command_id: Option<CommandId>,
+    session_id: Option<SessionId>,
+    turn_id: Option<TurnId>,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+const COMMANDS: &str = "CreateSession, UpdateSession, RenameSession, ChangeSettings, \
+    ArchiveSession, RestoreSession, DeleteSession, ClearHistory, SendMessage, RetryTurn, CancelTurn";
+
+pub(crate) async fn execute(
+    State(state): State<ApiState>,
+    caller: Authenticated,
+    Body(request): Body<CommandRequest>,
+) -> Result<Response, ApiError> {
+    let command_id = request.command_id.clone();
+    let session_id = session_of(&state, &caller, &request).await?;
+    let command = command(&state, request)?;
+    let executed = super::execute(&state, &caller, session_id, command, command_id).await?;
+    Ok(Accepted::from(&executed).respond(StatusCode::ACCEPTED))
+}
+
+/// The session named, or that of the turn named, or a new one.
+async fn session_of(
+    state: &ApiState,
+    caller: &Authenticated,
+    request: &CommandRequest,
+) -> Result<SessionId, ApiError> {
+    match (request.command.as_str(), request.session_id, request.turn_id) {
+        ("CreateSession", None, None) => Ok(SessionId(state.bus.ids().next())),
+        ("CreateSession", ..) => {
+            let detail = "CreateSession takes no id: the server makes it";
+            Err(ApiError::bad_request("invalid_body", detail))
+        }
+        (_, Some(id), _) => Ok(id),
+        (_, None, Some(turn)) => Ok(find(state, caller, turn).await?.turn.session_id),
+        (_, None, None) => Err(missing("session_id")),
+    }
+}
+
+fn command(state: &ApiState, request: CommandRequest) -> Result<SessionCommand, ApiError> {
+    let turn_id = request.turn_id;
+    let turn = || turn_id.ok_or_else(|| missing("turn_id"));
+    let fields = request.fields;
+    let update = |update| Ok(SessionCommand::UpdateSession(update));
+    match request.command.as_str() {
+        "CreateSession" => {
+            Ok(SessionCommand::CreateSession(read::<NewSession>(fields)?.into()))
+        }
+        "UpdateSession" => update(read::<SessionChange>(fields)?.into()),
+        "RenameSession" => {
+            let Title { title } = read(fields)?;
+            update(UpdateSession { title: Some(title), ..UpdateSession::default() })
+        }
+        "ChangeSettings" => {
+            let Change { settings } = read(fields)?;
+            update(UpdateSession { settings: Some(settings), ..UpdateSession::default() })
+        }
+        "ArchiveSession" => {
+            read::<Nothing>(fields)?;
+            update(UpdateSession { archived: Some(true), ..UpdateSession::default() })
+        }
+        "RestoreSession" => {
+            read::<Nothing>(fields)?;
+            update(UpdateSession { archived: Some(false), ..UpdateSession::default() })
+        }
+        "DeleteSession" => read::<Nothing>(fields).map(|_| SessionCommand::DeleteSession),
+        "ClearHistory" => read::<Nothing>(fields).map(|_| SessionCommand::ClearHistory),
+        "SendMessage" => {
+            let message: NewUserMessage = read(fields)?;
+            Ok(SessionCommand::SendMessage(message.into_command(turn_ids(state))))
+        }
+        "RetryTurn" => {
+            let Optional { settings } = read(fields)?;
+            Ok(SessionCommand::RetryTurn(RetryTurn {
+                turn_id: turn()?,
+                new_turn_id: TurnId(state.bus.ids().next()),
+                answer_id: MessageId(state.bus.ids().next()),
+                settings,
+            }))
+        }
+        "CancelTurn" => {
+            read::<Nothing>(fields)?;
+            Ok(SessionCommand::CancelTurn { turn_id: turn()? })
+        }
+        other => {
+            let detail = format!("there is no command {other:?}; there are {COMMANDS}");
+            Err(ApiError::bad_request("unknown_command", detail).with_field("command"))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Title {
+    title: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    settings: SettingsPatch,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Optional {
+    #[serde(default)]
+    settings: SettingsPatch,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn read<T: serde::de::DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApiError> {
+    serde_json::from_value(Value::Object(fields)).map_err(|error| {
+        ApiError::bad_request("invalid_body", format!("the command doesn't fit: {error}"))
+    })
+}
+
+fn missing(field: &str) -> ApiError {
+    ApiError::bad_request("invalid_body", format!("`{field}` is missing")).with_field(field)
+}

@@ -1,0 +1,203 @@
+//! Turns: show, watch, stop, try again.
+
+use std::collections::VecDeque;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use broker::Cursor;
+use chrono::{DateTime, Utc};
+use domain::session::{RetryTurn, SessionCommand, TurnError, TurnStatus};
+use domain::{
+    FinishReason, MessageId, SessionId, SettingsPatch, Timing, TurnId, Usage, WorkerId,
+};
+use eventstore::Position;
+use projections::TurnDetail;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Accepted, execute};
+use crate::caller::Authenticated;
+use crate::error::ApiError;
+use crate::extract::{OptionalBody, Params, PathId};
+use crate::position::MinPosition;
+use crate::state::ApiState;
+use crate::turn_stream::TurnStream;
+use crate::{finished, position, sse};
+
+/// A turn as clients see it.
+#[derive(Debug, Serialize)]
+pub(crate) struct TurnView {
+    id: TurnId,
+    session_id: SessionId,
+    status: TurnStatus,
+    message_id: MessageId,
+    answer_id: MessageId,
+    /// The answer's content; null before the end and of a failed turn.
+    content: Option<Box<RawValue>>,
+    model: Option<String>,
+    attempt: u32,
+    worker_id: Option<WorkerId>,
+    finish_reason: Option<FinishReason>,
+    error: Option<TurnError>,
+    usage: Option<Usage>,
+    timing: Option<Timing>,
+    requested_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    cancel_requested_at: Option<DateTime<Utc>>,
+    position: Position,
+}
+
+impl From<TurnDetail> for TurnView {
+    fn from(detail: TurnDetail) -> Self {
+        let TurnDetail { turn, answer } = detail;
+        Self {
+            id: turn.turn_id,
+            session_id: turn.session_id,
+            status: turn.status,
+            message_id: turn.message_id,
+            answer_id: turn.answer_id,
+            content: answer.map(|answer| answer.content),
+            model: turn.model,
+            attempt: turn.attempt,
+            worker_id: turn.worker_id,
+            finish_reason: turn.finish_reason,
+            error: turn.error,
+            usage: turn.usage,
+            timing: turn.timing,
+            requested_at: turn.requested_at,
+            started_at: turn.started_at,
+            ended_at: turn.ended_at,
+            cancel_requested_at: turn.cancel_requested_at,
+            position: turn.last_position,
+        }
+    }
+}
+
+/// The turn, though it may have been requested a moment ago on another node.
+pub(crate) async fn find(
+    state: &ApiState,
+    caller: &Authenticated,
+    id: TurnId,
+) -> Result<TurnDetail, ApiError> {
+    let read = || projections::get_turn(state.pool(), &caller.actor, id);
+    if let Some(detail) = read().await? {
+        return Ok(detail);
+    }
+    position::wait_for_head(state).await?;
+    read().await?.ok_or_else(ApiError::turn_not_found)
+}
+
+pub(crate) async fn show(
+    State(state): State<ApiState>,
+    caller: Authenticated,
+    PathId(id): PathId<TurnId>,
+    Params(min): Params<MinPosition>,
+) -> Result<Json<TurnView>, ApiError> {
+    position::wait(&state, min.position()).await?;
+    let detail = find(&state, &caller, id).await?;
+    // The answer stands in a read model of its own, which may be a moment behind.
+    let behind = detail.turn.status == TurnStatus::Completed && detail.answer.is_none();
+    if behind {
+        position::wait(&state, Some(detail.turn.last_position)).await?;
+        return Ok(Json(find(&state, &caller, id).await?.into()));
+    }
+    Ok(Json(detail.into()))
+}
+
+/// `GET /v1/turns/{id}/stream`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StreamQuery {
+    from: Option<From_>,
+    min_position: Option<Position>,
+}
+
+/// Where to begin, whatever the client has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum From_ {
+    Start,
+}
+
+pub(crate) async fn stream(
+    State(state): State<ApiState>,
+    caller: Authenticated,
+    PathId(id): PathId<TurnId>,
+    Params(query): Params<StreamQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let cursor = match last_event_id(&headers)? {
+        Some(text) if query.from != Some(From_::Start) => sse::parse_id(text)?,
+        _ => Cursor::default(),
+    };
+    position::wait(&state, query.min_position).await?;
+    let detail = find(&state, &caller, id).await?;
+    // The standard way to tell an EventSource that there is nothing to come back for.
+    if finished::is_seen(&detail.turn, cursor) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let frames = finished::frames(&detail, cursor);
+    let watched = open(&state, &caller, id, cursor, frames).await;
+    let events = sse::turn_events(watched, id, state.keep_alive, state.stopping.clone());
+    Ok(sse::response(events))
+}
+
+async fn open(
+    state: &ApiState,
+    caller: &Authenticated,
+    id: TurnId,
+    cursor: Cursor,
+    frames: Option<VecDeque<std::sync::Arc<broker::Frame>>>,
+) -> TurnStream {
+    match frames {
+        Some(frames) => TurnStream::stored(state, &caller.actor, id, cursor, frames),
+        None => TurnStream::join(state, &caller.actor, id, cursor).await,
+    }
+}
+
+/// The `Last-Event-ID` header; an empty one is none.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let text = value.to_str().map_err(|_| {
+        ApiError::bad_request("invalid_last_event_id", "Last-Event-ID must be plain text")
+    })?;
+    Ok(Some(text.trim()).filter(|text| !text.is_empty()))
+}
+
+pub(crate) async fn cancel(
+    State(state): State<ApiState>,
+    caller: Authenticated,
+    PathId(id): PathId<TurnId>,
+) -> Result<Response, ApiError> {
+    let session_id = find(&state, &caller, id).await?.turn.session_id;
+    let command = SessionCommand::CancelTurn { turn_id: id };
+    let executed = execute(&state, &caller, session_id, command, None).await?;
+    Ok(Accepted::from(&executed).respond(StatusCode::ACCEPTED))
+}
+
+/// `POST /v1/turns/{id}/retry`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retry {
+    settings: SettingsPatch,
+}
+
+pub(crate) async fn retry(
+    State(state): State<ApiState>,
+    caller: Authenticated,
+    PathId(id): PathId<TurnId>,
+    OptionalBody(retry): OptionalBody<Retry>,
+) -> Result<Response, ApiError> {
+    let session_id = find(&state, &caller, id).await?.turn.session_id;
+    let command = SessionCommand::RetryTurn(RetryTurn {
+        turn_id: id,
+        new_turn_id: TurnId(state.bus.ids().next()),
+        answer_id: MessageId(state.bus.ids().next()),
+        settings: retry.settings,
+    });
+    let executed = execute(&state, &caller, session_id, command, None).await?;
+    Ok(Accepted::from(&executed).respond(StatusCode::ACCEPTED))
+}

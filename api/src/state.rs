@@ -1,0 +1,86 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use broker::{Broker, DeltaHub};
+use commands::CommandBus;
+use eventstore::EventStore;
+use projections::Positions;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Authenticator;
+
+/// The state of one dependency.
+#[derive(Debug, Clone)]
+pub struct ProbeResult {
+    /// What was looked at.
+    pub name: String,
+    /// What is wrong; none if nothing is.
+    pub problem: Option<String>,
+}
+
+/// Looks at dependencies that this crate doesn't know, for `/health`.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// The state of each.
+    async fn probe(&self) -> Vec<ProbeResult>;
+}
+
+/// What the handlers share. Clones are cheap.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+/// The parts of an [`ApiState`].
+pub struct Shared {
+    /// Carries commands out.
+    pub bus: CommandBus,
+    /// The log.
+    pub store: EventStore,
+    /// NATS.
+    pub broker: Broker,
+    /// How far the read models have come.
+    pub positions: Positions,
+    /// Watched turns.
+    pub hub: DeltaHub,
+    /// Who is calling.
+    pub authenticator: Authenticator,
+    /// Further dependencies.
+    pub probe: Arc<dyn Probe>,
+    /// The largest request body.
+    pub max_body_bytes: usize,
+    /// How long a read waits for a position.
+    pub position_patience: Duration,
+    /// Between signs of life on a quiet stream.
+    pub keep_alive: Duration,
+    /// Set when the process is about to stop: streams end, readiness is off.
+    pub stopping: CancellationToken,
+    /// This build's version.
+    pub version: &'static str,
+}
+
+impl ApiState {
+    /// The shared state.
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// The database's connections.
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.0.store.pool()
+    }
+
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.0.max_body_bytes
+    }
+}
+
+impl std::ops::Deref for ApiState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

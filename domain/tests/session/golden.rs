@@ -1,0 +1,260 @@
+//! The events as the log holds them: one file a variant and version, which must decode for
+//! ever.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p domain` writes the files that are missing, and no others: a
+//! file that exists is what some log holds. When a shape gets a second version, its first
+//! file stays, with the value that it must then decode to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeZone, Utc};
+use domain::session::{SessionEvent, TurnError};
+use domain::{
+    Completion, ContentPart, FinishReason, Message, MessageId, Role, Settings, Timing, TurnId,
+    Usage,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::given::{tenant, worker};
+
+fn at() -> DateTime<Utc> {
+    Utc.timestamp_opt(1_767_323_045, 123_456_000).unwrap()
+}
+
+fn uuid(last: u8) -> Uuid {
+    Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(last))
+}
+
+fn settings() -> Settings {
+    Settings {
+        model: Some("gpt-4o".to_owned()),
+        system_prompt: Some("Be brief.".to_owned()),
+        temperature: Some(0.5),
+        top_p: Some(0.9),
+        max_tokens: Some(256),
+        stop: Some(vec!["END".to_owned()]),
+        presence_penalty: Some(-0.5),
+        frequency_penalty: Some(0.25),
+        provider_options: json!({"seed": 7}).as_object().unwrap().clone(),
+    }
+}
+
+fn metadata() -> BTreeMap<String, Value> {
+    BTreeMap::from([("ticket".to_owned(), json!({"id": 7, "open": true}))])
+}
+
+/// A message with every kind of part.
+fn message() -> Message {
+    let content = vec![
+        ContentPart::text("Grüße 👋"),
+        ContentPart::Image {
+            url: "https://example.org/a.png".to_owned(),
+            detail: Some("low".to_owned()),
+        },
+        ContentPart::Audio { data: "UklGRg==".to_owned(), format: "wav".to_owned() },
+        ContentPart::File {
+            reference: "data:text/plain;base64,aGk=".to_owned(),
+            filename: Some("hi.txt".to_owned()),
+        },
+        ContentPart::ToolCall {
+            id: "call_1".to_owned(),
+            name: "weather".to_owned(),
+            arguments: "{\"city\": \"Berlin\"}".to_owned(),
+        },
+        ContentPart::ToolResult { tool_call_id: "call_1".to_owned(), content: json!({"c": 21}) },
+        ContentPart::Reasoning { text: "Hm.".to_owned() },
+    ];
+    Message {
+        id: MessageId(uuid(2)),
+        parent_id: Some(MessageId(uuid(1))),
+        role: Role::User,
+        content,
+        name: Some("Ada".to_owned()),
+        created_at: at(),
+    }
+}
+
+fn completion() -> Completion {
+    Completion {
+        message: Message {
+            id: MessageId(uuid(3)),
+            parent_id: Some(MessageId(uuid(2))),
+            role: Role::Assistant,
+            content: vec![ContentPart::text("Hello!")],
+            name: None,
+            created_at: at(),
+        },
+        usage: Usage {
+            prompt_tokens: 40,
+            completion_tokens: 12,
+            cached_tokens: 32,
+            reasoning_tokens: 4,
+            estimated: true,
+        },
+        timing: Timing { queued_ms: 3, first_delta_ms: 210, total_ms: 900 },
+        delta_lengths: vec![2, 4],
+    }
+}
+
+/// Every variant, with every field filled.
+fn all() -> Vec<SessionEvent> {
+    [all_of_the_session(), all_of_the_turns()].concat()
+}
+
+fn all_of_the_session() -> Vec<SessionEvent> {
+    vec![
+        SessionEvent::SessionCreated {
+            tenant_id: tenant(),
+            user_id: "auth0|5f7c".parse().unwrap(),
+            title: Some("A talk".to_owned()),
+            settings: settings(),
+            tags: vec!["work".to_owned()],
+            metadata: metadata(),
+            ephemeral: true,
+            at: at(),
+        },
+        SessionEvent::SessionRenamed { title: Some("Another".to_owned()), at: at() },
+        SessionEvent::SettingsChanged { settings: settings(), at: at() },
+        SessionEvent::SessionAnnotated {
+            tags: vec!["home".to_owned()],
+            metadata: metadata(),
+            at: at(),
+        },
+        SessionEvent::SessionArchived { at: at() },
+        SessionEvent::SessionRestored { at: at() },
+        SessionEvent::SessionDeleted { at: at() },
+        SessionEvent::HistoryCleared { at: at() },
+        SessionEvent::MessagesImported { messages: vec![message()], at: at() },
+        SessionEvent::MessageSent { message: message() },
+    ]
+}
+
+fn all_of_the_turns() -> Vec<SessionEvent> {
+    let turn_id = TurnId(uuid(4));
+    vec![
+        SessionEvent::TurnRequested {
+            turn_id,
+            message_id: MessageId(uuid(2)),
+            answer_id: MessageId(uuid(3)),
+            settings: settings(),
+            pool: "default".to_owned(),
+            at: at(),
+        },
+        SessionEvent::AttemptStarted { turn_id, attempt: 2, worker_id: worker("host-1"), at: at() },
+        SessionEvent::TurnCompleted {
+            turn_id,
+            attempt: 2,
+            finish_reason: FinishReason::ToolCalls,
+            completion: completion(),
+            at: at(),
+        },
+        SessionEvent::TurnFailed {
+            turn_id,
+            attempt: 2,
+            error: TurnError { code: "provider_error".to_owned(), message: "It broke.".to_owned() },
+            usage: Some(completion().usage),
+            at: at(),
+        },
+        SessionEvent::CancelRequested { turn_id, at: at() },
+        SessionEvent::TurnCancelled {
+            turn_id,
+            attempt: 2,
+            completion: Some(completion()),
+            at: at(),
+        },
+    ]
+}
+
+/// How many variants there are. A new one does not compile until it is counted here, and then
+/// fails until [`all`] has it.
+fn number_of(event: &SessionEvent) -> usize {
+    use SessionEvent as E;
+    match event {
+        E::SessionCreated { .. } => 0,
+        E::SessionRenamed { .. } => 1,
+        E::SettingsChanged { .. } => 2,
+        E::SessionAnnotated { .. } => 3,
+        E::SessionArchived { .. } => 4,
+        E::SessionRestored { .. } => 5,
+        E::SessionDeleted { .. } => 6,
+        E::HistoryCleared { .. } => 7,
+        E::MessagesImported { .. } => 8,
+        E::MessageSent { .. } => 9,
+        E::TurnRequested { .. } => 10,
+        E::AttemptStarted { .. } => 11,
+        E::TurnCompleted { .. } => 12,
+        E::TurnFailed { .. } => 13,
+        E::CancelRequested { .. } => 14,
+        E::TurnCancelled { .. } => 15,
+    }
+}
+const VARIANTS: usize = 16;
+
+fn folder() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "session"].iter().collect()
+}
+
+fn path(event: &SessionEvent) -> PathBuf {
+    folder().join(format!("{}.v1.json", event.name()))
+}
+
+/// The file's JSON.
+fn golden(event: &SessionEvent) -> Value {
+    let path = path(event);
+    if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(folder()).unwrap();
+        let text = serde_json::to_string_pretty(event).unwrap() + "\n";
+        std::fs::write(&path, text).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; UPDATE_GOLDEN=1 writes missing files", path.display())
+    });
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn every_variant_is_here() {
+    let numbers: Vec<usize> = all().iter().map(number_of).collect();
+    assert_eq!(numbers, (0..VARIANTS).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_log_holds_is_understood() {
+    for event in all() {
+        let read: SessionEvent = serde_json::from_value(golden(&event)).unwrap();
+        assert_eq!(read, event, "{}", path(&event).display());
+    }
+}
+
+#[test]
+fn what_is_written_has_the_shape_of_the_log() {
+    for event in all() {
+        let written = serde_json::to_value(&event).unwrap();
+        assert_eq!(written, golden(&event), "{}", path(&event).display());
+    }
+}
+
+/// Fields that came later than the first version have a default; files without them decode.
+#[test]
+fn optional_fields_may_be_absent() {
+    let mut file = golden(&all()[12]);
+    let completion = &mut file["TurnCompleted"]["completion"];
+    completion.as_object_mut().unwrap().remove("delta_lengths");
+    let usage = completion["usage"].as_object_mut().unwrap();
+    usage.retain(|name, _| matches!(name.as_str(), "prompt_tokens" | "completion_tokens"));
+    let read: SessionEvent = serde_json::from_value(file).unwrap();
+    let SessionEvent::TurnCompleted { completion, .. } = read else { panic!("{read:?}") };
+    let expected = Usage { prompt_tokens: 40, completion_tokens: 12, ..Usage::default() };
+    assert_eq!((completion.usage, completion.delta_lengths), (expected, vec![]));
+}
+
+#[test]
+fn no_file_is_left_over() {
+    let expected: Vec<PathBuf> = all().iter().map(path).collect();
+    for file in std::fs::read_dir(folder()).unwrap() {
+        let file = file.unwrap().path();
+        assert!(expected.contains(&file), "{} belongs to no event", file.display());
+    }
+}

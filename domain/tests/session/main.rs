@@ -1,0 +1,25 @@
+//! The session's rules, as given/when/then; its events as the log holds them; and what holds
+//! after any sequence of commands.
+
+#[cfg(test)]
+mod attempts;
+#[cfg(test)]
+mod cancelling;
+#[cfg(test)]
+mod completions;
+#[cfg(test)]
+mod creating;
+#[cfg(test)]
+mod given;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod retrying;
+#[cfg(test)]
+mod turns;
+#[cfg(test)]
+mod updating;

@@ -1,0 +1,103 @@
+//! One batch, one transaction: rows and checkpoint together, or neither.
+
+use std::io;
+use std::time::Duration;
+
+use eventstore::StoreError;
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::batch::{Target, is_refusal};
+use crate::checkpoint::State;
+use crate::event::Event;
+use crate::parked::Parked;
+use crate::projection::Projection;
+use crate::read_model::ReadModel;
+
+/// How long a batch may take; the database has limits of its own, but a connection may be dead
+/// without anybody saying so.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What became of a batch.
+pub(super) enum Applied {
+    /// It is in.
+    Done,
+    /// Another process has moved the checkpoint meanwhile.
+    Lost,
+}
+
+/// A connection of the runner's own. It is dropped, not given back, when anything goes wrong,
+/// so no transaction is ever left open in the pool.
+pub(super) async fn connect(pool: &PgPool) -> Result<PgConnection, StoreError> {
+    let connection = within(pool.acquire()).await;
+    Ok(connection
+        .map_err(|error| StoreError::from_sqlx("connect", error))?
+        .detach())
+}
+
+/// Reads where the projection stands.
+pub(super) async fn load(
+    connection: &mut PgConnection,
+    model: ReadModel,
+) -> Result<State, StoreError> {
+    within(State::load(connection, model))
+        .await
+        .map_err(|error| StoreError::from_sqlx("read a checkpoint", error))
+}
+
+/// Folds `events`, which follow `state` without a hole. When the database refuses what they
+/// make, the event to blame is found and parked.
+pub(super) async fn apply<P: Projection>(
+    target: &Target<P>,
+    connection: &mut PgConnection,
+    state: &mut State,
+    events: &[&Event],
+) -> Result<Applied, StoreError> {
+    let tried = match within(transact(target, connection, state, events, false)).await {
+        Err(error) if is_refusal(&error) => {
+            within(transact(target, connection, state, events, true)).await
+        }
+        tried => tried,
+    };
+    let tried = tried.map_err(|error| StoreError::from_sqlx("fold events", error))?;
+    let Some(parked) = tried else {
+        return Ok(Applied::Lost);
+    };
+    state.position = events.last().map_or(state.position, |event| event.position);
+    for event in parked {
+        event.report(P::MODEL.name());
+        state.parked.insert(event.stream);
+    }
+    Ok(Applied::Done)
+}
+
+/// None when the checkpoint is no longer where `state` says.
+async fn transact<P: Projection>(
+    target: &Target<P>,
+    connection: &mut PgConnection,
+    state: &State,
+    events: &[&Event],
+    careful: bool,
+) -> Result<Option<Vec<Parked>>, sqlx::Error> {
+    let position = events.last().map_or(state.position, |event| event.position);
+    let mut transaction = connection.begin().await?;
+    if !state.move_to(&mut transaction, P::MODEL, position).await? {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    let parked = if careful {
+        target
+            .fold_carefully(&mut transaction, events, &state.parked)
+            .await?
+    } else {
+        target.fold(&mut transaction, events, &state.parked).await?
+    };
+    transaction.commit().await?;
+    Ok(Some(parked))
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(done) => done,
+        Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())),
+    }
+}

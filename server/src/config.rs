@@ -1,0 +1,85 @@
+//! The configuration: one TOML file, overridden by the environment.
+//!
+//! Later sources win: the defaults, the file, `DATABASE_URL` and `NATS_URL`, and then
+//! `COLLOQUY_<SECTION>__<KEY>`. A key that nobody knows is refused, since it is most often a
+//! typing error whose default would be used in silence. `colloquy.example.toml` shows
+//! every key.
+
+mod environment;
+mod error;
+mod read;
+mod secret;
+mod sections;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use workers::catalog::{self, Catalog, CatalogError, ProviderConfig};
+
+pub(crate) use environment::Environment;
+pub(crate) use error::ConfigError;
+pub(crate) use secret::Secret;
+pub(crate) use sections::{Auth, Database, Http, Log, LogFormat, Nats, Shutdown, Worker};
+
+/// The file that is read, if it is there, when none is named.
+const DEFAULT_FILE: &str = "colloquy.toml";
+
+/// Everything that a deployment may set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The HTTP server.
+    pub(crate) http: Http,
+    /// Postgres.
+    pub(crate) database: Database,
+    /// NATS.
+    pub(crate) nats: Nats,
+    /// Which JSON Web Tokens are accepted.
+    pub(crate) auth: Auth,
+    /// The LLM worker.
+    pub(crate) worker: Worker,
+    /// How the process ends.
+    pub(crate) shutdown: Shutdown,
+    /// What is logged, and how.
+    pub(crate) log: Log,
+    /// Where answers come from; the built-in demo if none is named.
+    pub(crate) providers: Vec<ProviderConfig>,
+}
+
+impl Config {
+    /// The configuration of this process. The file at `path` must exist; without a path,
+    /// `colloquy.toml` in the working directory is read if it is there.
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_from(path, Path::new("."), &Environment::of_process())
+    }
+
+    fn load_from(
+        path: Option<&Path>,
+        directory: &Path,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let file = match path {
+            Some(path) => Some(path.to_path_buf()),
+            None => default_file(directory),
+        };
+        let text = file.as_deref().map(read::file).transpose()?;
+        let name = file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        read::config(&name, text.as_deref().unwrap_or_default(), environment)
+    }
+
+    /// The models and their providers; the API keys are looked up in the environment.
+    pub(crate) fn catalog(&self) -> Result<Catalog, CatalogError> {
+        let environment = Environment::of_process();
+        catalog::build(&self.providers, |name| environment.get(name).map(str::to_owned))
+    }
+}
+
+fn default_file(directory: &Path) -> Option<PathBuf> {
+    let here = directory == Path::new(".");
+    let file = if here { PathBuf::from(DEFAULT_FILE) } else { directory.join(DEFAULT_FILE) };
+    file.exists().then_some(file)
+}
+
+#[cfg(test)]
+mod tests;

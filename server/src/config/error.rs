@@ -1,0 +1,84 @@
+//! What is wrong with a configuration, in words that say where and how to put it right.
+
+use std::path::PathBuf;
+
+use figment::Error;
+use figment::error::Kind;
+
+/// A configuration that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file that was asked for can't be read.
+    #[error("the configuration file {} cannot be read", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something in it is wrong; one problem a line, all that were found.
+    #[error("{}", .0.join("\n"))]
+    Invalid(Vec<String>),
+}
+
+/// Keys whose values are not repeated.
+const SECRET: [&str; 2] = ["hs256_secret", "url"];
+
+/// What `error` says, without where it was found.
+pub(super) fn describe(error: &Error) -> String {
+    let key = key_of(&error.path);
+    let is_secret = error.path.last().is_some_and(|key| SECRET.contains(&key.as_str()));
+    match &error.kind {
+        Kind::UnknownField(name, known) => unknown_key(name, &error.path, known),
+        Kind::UnknownVariant(name, known) => {
+            format!("{key} must be {}, not \"{name}\"", list(known))
+        }
+        Kind::MissingField(name) if key.is_empty() => format!("\"{name}\" is missing"),
+        Kind::MissingField(name) => format!("\"{name}\" is missing in {key}"),
+        Kind::InvalidType(_, expected) if is_secret => format!("{key} must be {expected}"),
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            format!("{key} must be {expected}, not {found}")
+        }
+        Kind::Message(text) if error.path.is_empty() => without_snippet(text),
+        kind => format!("{key}: {kind}"),
+    }
+}
+
+/// `unknown key "base_ulr" in providers[0]; did you mean "base_url"?`
+fn unknown_key(name: &str, path: &[String], known: &[&str]) -> String {
+    let section = match path {
+        [section @ .., last] if last == name => section,
+        section => section,
+    };
+    let place = if section.is_empty() { String::new() } else { format!(" in {}", key_of(section)) };
+    let distance = |known: &&&str| strsim::damerau_levenshtein(name, known);
+    match known.iter().min_by_key(distance) {
+        Some(nearest) if distance(&nearest) <= 1 + name.len() / 3 => {
+            format!("unknown key \"{name}\"{place}; did you mean \"{nearest}\"?")
+        }
+        _ => format!("unknown key \"{name}\"{place}; known are {}", list(known)),
+    }
+}
+
+/// `providers[0].models[1].name`
+pub(super) fn key_of(path: &[String]) -> String {
+    path.iter().fold(String::new(), |key, part| match part.parse::<usize>() {
+        Ok(index) => format!("{key}[{index}]"),
+        Err(_) if key.is_empty() => part.clone(),
+        Err(_) => format!("{key}.{part}"),
+    })
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// A parser's message without the line it quotes, which may hold a secret.
+fn without_snippet(text: &str) -> String {
+    let quoted = |line: &&str| {
+        line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|')
+    };
+    let lines: Vec<&str> = text.lines().filter(|line| !quoted(line)).map(str::trim).collect();
+    lines.join(": ").trim_end_matches([':', ' ']).to_owned()
+}

@@ -1,0 +1,97 @@
+//! What types cannot say: ranges, and keys that depend on each other.
+
+use reqwest::Url;
+use tracing_subscriber::EnvFilter;
+use workers::catalog;
+
+use super::{Config, Environment, Secret};
+
+/// A value that can't be used.
+pub(super) struct Problem {
+    /// The key.
+    pub(super) path: Vec<String>,
+    /// What is wrong, with the key's name.
+    pub(super) text: String,
+}
+
+/// Everything that is wrong with `config`; fills in the secret that the environment holds.
+pub(super) fn validate(config: &mut Config, environment: &Environment) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    resolve_secret(config, environment, &mut problems);
+    check_ranges(config, &mut problems);
+    check_texts(config, &mut problems);
+    if let Err(error) = catalog::models(&config.providers) {
+        problems.push(Problem { path: vec!["providers".to_owned()], text: error.to_string() });
+    }
+    problems
+}
+
+fn problem(key: &str, what: &str) -> Problem {
+    let path = key.split('.').map(str::to_owned).collect();
+    Problem { path, text: format!("{key} {what}") }
+}
+
+fn resolve_secret(config: &mut Config, environment: &Environment, problems: &mut Vec<Problem>) {
+    let auth = &mut config.auth;
+    let Some(name) = auth.hs256_secret_env.as_deref() else { return };
+    let key = "auth.hs256_secret_env";
+    if auth.hs256_secret.is_some() {
+        problems.push(problem(key, "and auth.hs256_secret exclude each other; set one of them"));
+    } else if let Some(secret) = environment.get(name) {
+        auth.hs256_secret = Some(Secret::from(secret));
+    } else {
+        problems.push(problem(key, &format!("names {name}, which is not set in the environment")));
+    }
+}
+
+fn check_ranges(config: &Config, problems: &mut Vec<Problem>) {
+    let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    let ranges = [
+        ("http.max_body_bytes", size(config.http.max_body_bytes), 1024..=1 << 30),
+        ("http.request_timeout_seconds", config.http.request_timeout_seconds, 1..=3600),
+        ("database.max_connections", config.database.max_connections.into(), 2..=10_000),
+        ("database.statement_timeout_ms", config.database.statement_timeout_ms, 100..=3_600_000),
+        ("auth.leeway_seconds", config.auth.leeway_seconds, 0..=300),
+        ("worker.concurrency", size(config.worker.concurrency), 1..=100_000),
+        ("worker.delta_interval_ms", config.worker.delta_interval_ms, 0..=1000),
+        ("shutdown.grace_seconds", config.shutdown.grace_seconds, 0..=3600),
+    ];
+    let wrong = ranges.into_iter().filter(|(_, value, range)| !range.contains(value));
+    problems.extend(wrong.map(|(key, value, range)| {
+        let (least, most) = range.into_inner();
+        problem(key, &format!("must be from {least} to {most}, not {value}"))
+    }));
+}
+
+fn check_texts(config: &Config, problems: &mut Vec<Problem>) {
+    if let Some(origin) = config.http.cors_origins.iter().find(|origin| !is_origin(origin)) {
+        let what = format!(
+            "holds \"{origin}\", which is neither \"*\" nor an origin such as \
+             \"https://chat.example.org\" (scheme, host and port only)"
+        );
+        problems.push(problem("http.cors_origins", &what));
+    }
+    if let Some(id) = &config.worker.id
+        && id.parse::<domain::WorkerId>().is_err()
+    {
+        problems.push(problem("worker.id", "must be 1 to 255 printable characters"));
+    }
+    if let Err(error) = EnvFilter::try_new(&config.log.filter) {
+        problems.push(problem("log.filter", &format!("is not a log filter: {error}")));
+    }
+    let schemes: [(&str, &Option<Secret>, &[&str]); 2] = [
+        ("database.url", &config.database.url, &["postgres://", "postgresql://"]),
+        ("nats.url", &config.nats.url, &["nats://", "tls://", "ws://", "wss://"]),
+    ];
+    for (key, url, schemes) in schemes {
+        let fits = |url: &Secret| schemes.iter().any(|scheme| url.expose().starts_with(scheme));
+        if url.as_ref().is_some_and(|url| !fits(url)) {
+            problems.push(problem(key, &format!("must begin with {}", schemes.join(" or "))));
+        }
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    let is_exact = |url: Url| url.origin().is_tuple() && url.origin().ascii_serialization() == text;
+    text == "*" || Url::parse(text).is_ok_and(is_exact)
+}

@@ -59,6 +59,13 @@ impl Broker {
         self.client.connection_state() == State::Connected
     }
 
+    /// Waits for the connection to stand.
+    pub async fn wait_until_connected(&self) {
+        while !self.is_connected() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Whether the server answers, within two seconds.
     pub async fn ping(&self) -> Result<(), BrokerError> {
         tokio::time::timeout(Duration::from_secs(2), self.client.flush())

@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::deadline::read_within;
 use crate::event::{Batch, Event};
 use crate::positions::Positions;
 use crate::trouble::Trouble;
@@ -41,8 +42,8 @@ pub(crate) struct Feed {
     subscription: Option<EventFeed>,
     appended: watch::Receiver<Position>,
     epoch: String,
-    /// The newest event handed on.
-    position: Position,
+    /// The newest event handed on; none before the log's head is known.
+    position: Option<Position>,
     /// Whether NATS brought the newest event, or one after it.
     live: bool,
     sent_at: Instant,
@@ -70,7 +71,7 @@ impl Feed {
             subscription: None,
             appended: store.appended(),
             epoch: String::new(),
-            position: 0,
+            position: None,
             live: false,
             sent_at: Instant::now(),
             poll_at: Instant::now(),
@@ -95,7 +96,7 @@ impl Feed {
                 tokio::select! {
                     message = next(&mut self.subscription) => Wake::Message(message),
                     () = sleep_until(self.poll_at) => Wake::Poll,
-                    Ok(()) = self.appended.changed(), if !self.live => Wake::Poll,
+                    Ok(()) = self.appended.changed() => Wake::Appended,
                 }
             };
             let Some(wake) = cancel.run_until_cancelled(step).await else {
@@ -104,7 +105,8 @@ impl Feed {
             match wake {
                 Wake::Message(Some(message)) => self.receive(message).await,
                 Wake::Message(None) => self.subscription = None,
-                Wake::Poll => self.poll().await,
+                Wake::Appended if self.live => self.poll_at = self.poll_at.min(self.next_poll()),
+                Wake::Appended | Wake::Poll => self.poll().await,
             }
         }
         self.positions.set_live(false);
@@ -116,9 +118,11 @@ impl Feed {
         let mut events = Vec::new();
         let mut hole = false;
         let mut message = Some(first);
+        let position = self.position.unwrap_or_default();
         while let Some(current) = message.take() {
-            match self.place(&current, self.position + length(&events)) {
-                Place::Known => self.set_live(true),
+            match self.place(&current, position + length(&events)) {
+                Place::Known if current.position == position => self.set_live(true),
+                Place::Known => {}
                 Place::Next(event) => events.push(event),
                 Place::Hole => hole = true,
                 Place::Foreign => self.epoch.clear(),
@@ -132,8 +136,8 @@ impl Feed {
         }
         if !events.is_empty() {
             self.set_live(true);
-            self.poll_at = Instant::now() + POLL_WHEN_LIVE;
             self.hand_on(events);
+            self.poll_at = self.next_poll();
         }
         if hole {
             self.poll().await;
@@ -158,30 +162,41 @@ impl Feed {
     /// Reads what Postgres has beyond what was handed on.
     async fn poll(&mut self) {
         self.keep_subscribed().await;
-        let pause = match self.catch_up().await {
+        self.poll_at = match self.catch_up().await {
             Ok(()) => {
                 self.database.over();
-                if self.live {
-                    POLL_WHEN_LIVE
-                } else {
-                    POLL_OTHERWISE
-                }
+                self.next_poll()
             }
             Err(error) => {
                 self.set_live(false);
-                self.database.failed(&error)
+                Instant::now() + self.database.failed(&error)
             }
         };
-        self.poll_at = Instant::now() + pause;
+    }
+
+    /// When to read Postgres, should NATS bring nothing until then: soon, if this process knows
+    /// of more.
+    fn next_poll(&self) -> Instant {
+        let complete = self
+            .position
+            .is_some_and(|position| *self.appended.borrow() <= position);
+        let pause = if self.live && complete {
+            POLL_WHEN_LIVE
+        } else {
+            POLL_OTHERWISE
+        };
+        Instant::now() + pause
     }
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         if self.epoch.is_empty() || self.database.is_on() {
             self.orient().await?;
         }
+        sleep_until(self.sent_at + GATHER).await;
         self.appended.borrow_and_update();
         loop {
-            let events = self.store.read_after(self.position, PAGE).await?;
+            let position = self.position.unwrap_or_default();
+            let events = read_within(self.store.read_after(position, PAGE)).await?;
             let whole = length(&events) < PAGE;
             if !events.is_empty() {
                 self.set_live(false);
@@ -198,13 +213,15 @@ impl Feed {
     /// Learns which log this is and where it ends. Asked again after trouble: the database may
     /// have been restored to an earlier moment.
     async fn orient(&mut self) -> Result<(), StoreError> {
-        let epoch = self.store.epoch().await?.to_string();
-        let head = self.store.head().await?;
-        if self.position == 0 || head < self.position {
-            self.position = head;
-            self.positions.set_head(head);
-        }
+        let epoch = read_within(self.store.epoch()).await?.to_string();
+        let head = read_within(self.store.head()).await?;
         self.epoch = epoch;
+        if self.position.is_none_or(|position| head < position) {
+            self.position = Some(head);
+            self.positions.set_head(head);
+            // An empty batch: what lies before, each projection reads by itself.
+            let _ = self.batches.send(Batch::default());
+        }
         Ok(())
     }
 
@@ -224,8 +241,8 @@ impl Feed {
 
     fn hand_on(&mut self, events: Vec<RecordedEvent>) {
         let Some(last) = events.last() else { return };
-        self.position = last.position;
-        self.positions.set_head(self.position);
+        self.position = Some(last.position);
+        self.positions.set_head(last.position);
         self.sent_at = Instant::now();
         // An error only says that nobody listens.
         let _ = self.batches.send(Event::decode_all(events));
@@ -246,6 +263,7 @@ impl Feed {
 
 enum Wake {
     Message(Option<EventMessage>),
+    Appended,
     Poll,
 }
 

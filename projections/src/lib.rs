@@ -15,6 +15,7 @@
 
 mod batch;
 mod checkpoint;
+mod deadline;
 mod event;
 mod feed;
 mod messages;

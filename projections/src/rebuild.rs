@@ -10,6 +10,7 @@ use eventstore::{EventStore, Position, StoreError};
 use sqlx::{Connection, PgConnection};
 
 use crate::batch::Target;
+use crate::deadline::{REBUILD, read_within, within};
 use crate::event::Event;
 use crate::messages::Messages;
 use crate::parked::ParkedStreams;
@@ -117,6 +118,7 @@ impl<P: Projection> Rebuild<'_, P> {
             head = self.store.head().await?;
         }
         swap::analyze(connection, P::MODEL).await.map_err(failed)?;
+        // Short by now, and limited by the database: followers wait meanwhile.
         self.finish(connection).await
     }
 
@@ -130,8 +132,10 @@ impl<P: Projection> Rebuild<'_, P> {
         while let Some(last) = page.last().map(|event| event.position) {
             // The next page is read while this one is written.
             let store = self.store;
-            let (written, next) =
-                tokio::join!(self.transact(connection, &page), read(store, last, head));
+            let (written, next) = tokio::join!(
+                within(REBUILD, self.transact(connection, &page)),
+                read(store, last, head)
+            );
             written.map_err(failed)?;
             self.advance(last, head);
             page = next?;
@@ -204,6 +208,6 @@ async fn read(
     if limit == 0 {
         return Ok(Vec::new());
     }
-    let events = store.read_after(after, limit).await?;
+    let events = read_within(store.read_after(after, limit)).await?;
     Ok(events.into_iter().map(Event::decode).collect())
 }

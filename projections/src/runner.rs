@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Target;
 use crate::checkpoint::State;
+use crate::deadline::read_within;
 use crate::event::{Batch, Event};
 use crate::feed::Feed;
 use crate::messages::Messages;
@@ -128,9 +129,10 @@ impl<P: Projection> Runner<P> {
         let mut state = self.reload(&mut connection).await?;
         self.behind = true;
         while let Some(batches) = self.gather(state.position).await.map_err(failed)? {
-            trouble.over();
-            self.context.positions.set_troubled(P::MODEL, false);
             let Some(events) = self.fitting(&batches, state.position) else {
+                if !self.behind {
+                    self.well(trouble);
+                }
                 continue;
             };
             let applied = apply::apply(&self.target, &mut connection, &mut state, &events).await;
@@ -138,6 +140,7 @@ impl<P: Projection> Runner<P> {
                 Applied::Done => {
                     self.context.positions.advance(P::MODEL, state.position);
                     self.rivalry.won();
+                    self.well(trouble);
                 }
                 Applied::Lost => {
                     let pause = self.rivalry.lost();
@@ -152,17 +155,26 @@ impl<P: Projection> Runner<P> {
                         break;
                     }
                     state = self.reload(&mut connection).await?;
+                    // The feed will not bring again what was lost with the batch.
+                    self.behind = true;
                 }
             }
         }
         Ok(())
     }
 
+    fn well(&self, trouble: &mut Trouble) {
+        trouble.over();
+        self.context.positions.set_troubled(P::MODEL, false);
+    }
+
     async fn reload(&self, connection: &mut PgConnection) -> Result<State, RunnerError> {
         let name = P::MODEL.name();
         let failed = |error| RunnerError::Store(name, error);
         let state = apply::load(connection, P::MODEL).await.map_err(failed)?;
-        let head = self.context.store.head().await.map_err(failed)?;
+        let head = read_within(self.context.store.head())
+            .await
+            .map_err(failed)?;
         if state.position > head {
             return Err(RunnerError::Ahead {
                 name,
@@ -181,11 +193,9 @@ impl<P: Projection> Runner<P> {
             return Ok(None);
         }
         if self.behind {
-            let page = self.context.store.read_after(position, PAGE).await?;
+            let page = read_within(self.context.store.read_after(position, PAGE)).await?;
             self.behind = i64::try_from(page.len()).is_ok_and(|length| length == PAGE);
-            if !page.is_empty() {
-                return Ok(Some(vec![Event::decode_all(page)]));
-            }
+            return Ok(Some(vec![Event::decode_all(page)]));
         }
         Ok(cancel.run_until_cancelled(self.listen()).await.flatten())
     }
@@ -195,24 +205,27 @@ impl<P: Projection> Runner<P> {
     async fn listen(&mut self) -> Option<Vec<Batch>> {
         let mut batches = Vec::new();
         let mut events = 0;
-        match self.feed.recv().await {
-            Ok(batch) => {
-                events += batch.len();
-                batches.push(batch);
-            }
-            Err(RecvError::Lagged(_)) => self.behind = true,
+        let mut received = match self.feed.recv().await {
+            Ok(batch) => Ok(batch),
+            Err(RecvError::Lagged(missed)) => Err(TryRecvError::Lagged(missed)),
             Err(RecvError::Closed) => return None,
-        }
+        };
         self.pace.wait().await;
-        while events < BATCH {
-            match self.feed.try_recv() {
+        loop {
+            match received {
                 Ok(batch) => {
+                    // An empty one says that the feed begins anew, at a place of its own.
+                    self.behind |= batch.is_empty();
                     events += batch.len();
                     batches.push(batch);
                 }
                 Err(TryRecvError::Lagged(_)) => self.behind = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
+            if events >= BATCH {
+                break;
+            }
+            received = self.feed.try_recv();
         }
         self.pace.begin(events);
         Some(batches)

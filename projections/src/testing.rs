@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::batch;
 use crate::event::{Body, Event};
 use crate::parked::{Parked, ParkedStreams};
-use crate::projection::{Projection, Row, Touched};
+use crate::projection::{Projection, Row};
 use crate::rows::Rows;
 
 pub(crate) fn session(n: u128) -> SessionId {
@@ -194,13 +194,8 @@ fn text<R: Row>(rows: &[R]) -> String {
     serde_json::to_string(rows).unwrap()
 }
 
-/// A row that does not change is not loaded: what an event makes is not wanted.
+/// The rows that are loaded for `log`.
 pub(crate) fn wanted<P: Projection>(log: &[Event]) -> Vec<Uuid> {
-    let mut touched = Touched::default();
-    for event in log {
-        if let Body::Session(id, body) = &event.body {
-            P::touch(&crate::projection::Fact::of(event, *id, body), &mut touched);
-        }
-    }
-    touched.into_wanted()
+    let events: Vec<&Event> = log.iter().collect();
+    batch::wanted::<P>(&events, &ParkedStreams::new())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use broker::{Frame, Job, ReceivedJob, Terminal};
 use commands::{Caller, CommandError, Executed};
 use domain::session::{
-    Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, TurnError, prompt_for,
+    Prompt, Rejection, Session, SessionCommand, Turn, TurnError, prompt_for,
 };
 use domain::{Actor, TurnId};
 use futures::StreamExt;

@@ -4,9 +4,11 @@
 //! that it can't read back: where to go on stands in the `EVENTS` stream itself, and, for a
 //! stream that was wiped, in a checkpoint. Hints wake it; polling makes sure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, BrokerError, EventPublisher, Job};
+use domain::Clock;
 use domain::session::SessionEvent;
 use eventstore::{EventStore, Position, RecordedEvent, StoreError};
 use futures::StreamExt;
@@ -15,7 +17,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::sweeper;
+use crate::sweeper::Sweeper;
 
 const LEADER_LOCK: i64 = 7_245_873_190_468;
 const CHECKPOINT: &str = "relay";
@@ -43,10 +45,16 @@ pub enum RelayError {
 }
 
 /// Relays until `stop`; survives the loss of Postgres and of NATS.
-pub async fn run(store: EventStore, broker: Broker, stop: CancellationToken) {
+pub async fn run(
+    store: EventStore,
+    broker: Broker,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
     let mut troubled = false;
+    let mut sweeper = Sweeper::new(clock);
     while !stop.is_cancelled() {
-        match lead(&store, &broker, &stop, &mut troubled).await {
+        match lead(&store, &broker, &mut sweeper, &stop, &mut troubled).await {
             Ok(()) => troubled = false,
             Err(error) if !troubled => {
                 tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "the relay is interrupted");
@@ -65,11 +73,12 @@ pub async fn run(store: EventStore, broker: Broker, stop: CancellationToken) {
 async fn lead(
     store: &EventStore,
     broker: &Broker,
+    sweeper: &mut Sweeper,
     stop: &CancellationToken,
     troubled: &mut bool,
 ) -> Result<(), RelayError> {
     let Some(mut lock) = take_lead(store).await? else { return Ok(()) };
-    let result = relay(store, broker, stop, &mut lock, troubled).await;
+    let result = relay(store, broker, sweeper, stop, &mut lock, troubled).await;
     // Closing the connection gives the lock back at once.
     drop(lock.close().await);
     result
@@ -95,6 +104,7 @@ async fn take_lead(store: &EventStore) -> Result<Option<PgConnection>, StoreErro
 async fn relay(
     store: &EventStore,
     broker: &Broker,
+    sweeper: &mut Sweeper,
     stop: &CancellationToken,
     lock: &mut PgConnection,
     troubled: &mut bool,
@@ -106,7 +116,6 @@ async fn relay(
     tracing::info!(position, "the relay leads");
     *troubled = false;
     let mut heartbeat = Instant::now() + HEARTBEAT;
-    let mut sweep = sweeper::Sweeper::new();
     loop {
         let page = store.read_after(position, PAGE).await?;
         if let Some(last) = page.last() {
@@ -116,7 +125,7 @@ async fn relay(
         if Instant::now() >= heartbeat {
             keep_checkpoint(lock, position).await?;
             heartbeat = Instant::now() + HEARTBEAT;
-            sweep.sweep(store, broker).await?;
+            sweeper.sweep(store, broker).await?;
         }
         if stop.is_cancelled() {
             keep_checkpoint(lock, position).await?;

@@ -19,7 +19,7 @@ impl ApiKeys {
     /// The actor that `secret` speaks for.
     pub(super) async fn authenticate(&self, secret: &str) -> Result<Actor, AuthError> {
         let hash = key_secret::hash(secret).ok_or(AuthError::UnknownKey)?;
-        if let Some(actor) = self.cache.get(&hash) {
+        if let Some(actor) = self.cache.get(&hash, Instant::now()) {
             return Ok(actor);
         }
         let (found, asked) = timeout(DEADLINE, look_up(&self.pool, &hash))

@@ -165,7 +165,7 @@ async fn a_busy_key_costs_no_query(pool: &PgPool) {
         .unwrap();
     assert!(outcome(&process, &new.secret).await.is_ok());
     let _taken = pool.acquire().await.unwrap();
-    for _ in 0..100 {
+    for _ in 0..20 {
         assert!(outcome(&process, &new.secret).await.is_ok());
     }
 }

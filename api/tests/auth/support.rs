@@ -42,8 +42,15 @@ pub(crate) async fn outcome(authenticator: &Authenticator, token: &str) -> Resul
     authenticator
         .authenticate(Some(&format!("Bearer {token}")))
         .await
-        .inspect_err(|error| assert!(!format!("{error:?} {error}").contains(token)))
+        .inspect_err(|error| assert_says_nothing_of(token, error))
         .map_err(|error: AuthError| format!("{}: {error}", error.code()))
+}
+
+fn assert_says_nothing_of(token: &str, error: &AuthError) {
+    let told = format!("{error:?} {error}");
+    for part in token.split('.').filter(|part| part.len() > 12) {
+        assert!(!told.contains(part), "{told}");
+    }
 }
 
 pub(crate) fn claims() -> Value {

@@ -56,13 +56,13 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let turn = any::<Index>;
-    let attempt = || 0..4_u32;
+    let attempt = || 0..3_u32;
     prop_oneof![
         1 => Just(Step::Create),
         1 => Just(Step::CreateCompletion),
         1 => (any::<Option<bool>>(), prop::option::of(prop::sample::select(vec!["small", "none"])))
             .prop_map(|(archived, model)| Step::Update { archived, model }),
-        1 => prop::bool::weighted(0.2).prop_map(|delete| if delete { Step::Delete } else { Step::Clear }),
+        1 => prop::bool::weighted(0.1).prop_map(|delete| if delete { Step::Delete } else { Step::Clear }),
         6 => (any::<bool>(), prop::option::weighted(0.3, any::<Index>()),
               prop::sample::select(vec!["hello", "", "x"]))
             .prop_map(|(interrupt, parent, text)| Step::Send { interrupt, parent, text }),
@@ -70,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => turn().prop_map(Step::Cancel),
         3 => (turn(), any::<bool>()).prop_map(|(turn, takeover)| Step::Start { turn, takeover }),
         1 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Complete { turn, attempt }),
-        1 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Fail { turn, attempt }),
+        4 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Fail { turn, attempt }),
         1 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Confirm { turn, attempt }),
         4 => turn().prop_map(Step::Work),
     ]

@@ -1,21 +1,15 @@
 //! One batch, one transaction: rows and checkpoint together, or neither.
 
-use std::io;
-use std::time::Duration;
-
 use eventstore::StoreError;
 use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::batch::{Target, is_refusal};
 use crate::checkpoint::State;
+use crate::deadline::{BATCH, within};
 use crate::event::Event;
 use crate::parked::Parked;
 use crate::projection::Projection;
 use crate::read_model::ReadModel;
-
-/// How long a batch may take; the database has limits of its own, but a connection may be dead
-/// without anybody saying so.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What became of a batch.
 pub(super) enum Applied {
@@ -28,7 +22,7 @@ pub(super) enum Applied {
 /// A connection of the runner's own. It is dropped, not given back, when anything goes wrong,
 /// so no transaction is ever left open in the pool.
 pub(super) async fn connect(pool: &PgPool) -> Result<PgConnection, StoreError> {
-    let connection = within(pool.acquire()).await;
+    let connection = within(BATCH, pool.acquire()).await;
     Ok(connection
         .map_err(|error| StoreError::from_sqlx("connect", error))?
         .detach())
@@ -39,7 +33,7 @@ pub(super) async fn load(
     connection: &mut PgConnection,
     model: ReadModel,
 ) -> Result<State, StoreError> {
-    within(State::load(connection, model))
+    within(BATCH, State::load(connection, model))
         .await
         .map_err(|error| StoreError::from_sqlx("read a checkpoint", error))
 }
@@ -52,9 +46,9 @@ pub(super) async fn apply<P: Projection>(
     state: &mut State,
     events: &[&Event],
 ) -> Result<Applied, StoreError> {
-    let tried = match within(transact(target, connection, state, events, false)).await {
+    let tried = match within(BATCH, transact(target, connection, state, events, false)).await {
         Err(error) if is_refusal(&error) => {
-            within(transact(target, connection, state, events, true)).await
+            within(BATCH, transact(target, connection, state, events, true)).await
         }
         tried => tried,
     };
@@ -93,11 +87,4 @@ async fn transact<P: Projection>(
     };
     transaction.commit().await?;
     Ok(Some(parked))
-}
-
-async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    match tokio::time::timeout(DEADLINE, work).await {
-        Ok(done) => done,
-        Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())),
-    }
 }

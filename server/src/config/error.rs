@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use figment::Error;
-use figment::error::Kind;
+use figment::error::{Actual, Kind};
 
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +32,13 @@ pub(super) fn describe(error: &Error) -> String {
     match &error.kind {
         Kind::UnknownField(name, known) => unknown_key(name, &error.path, known),
         Kind::UnknownVariant(name, known) => {
-            format!("{key} must be {}, not \"{name}\"", list(known))
+            format!("{key} must be {}, not \"{name}\"", list(known, " or "))
         }
         Kind::MissingField(name) if key.is_empty() => format!("\"{name}\" is missing"),
         Kind::MissingField(name) => format!("\"{name}\" is missing in {key}"),
-        Kind::InvalidType(_, expected) if is_secret => format!("{key} must be {expected}"),
+        Kind::InvalidType(_, expected) if is_secret => format!("{key} must be {}", plain(expected)),
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-            format!("{key} must be {expected}, not {found}")
+            format!("{key} must be {}, not {}", plain(expected), value(found))
         }
         Kind::Message(text) if error.path.is_empty() => without_snippet(text),
         kind => format!("{key}: {kind}"),
@@ -52,17 +52,47 @@ fn unknown_key(name: &str, path: &[String], known: &[&str]) -> String {
         section => section,
     };
     let place = if section.is_empty() { String::new() } else { format!(" in {}", key_of(section)) };
-    let distance = |known: &&&str| strsim::damerau_levenshtein(name, known);
-    match known.iter().min_by_key(distance) {
-        Some(nearest) if distance(&nearest) <= 1 + name.len() / 3 => {
-            format!("unknown key \"{name}\"{place}; did you mean \"{nearest}\"?")
-        }
-        _ => format!("unknown key \"{name}\"{place}; known are {}", list(known)),
+    match nearest(name, known) {
+        Some(nearest) => format!("unknown key \"{name}\"{place}; did you mean \"{nearest}\"?"),
+        None => format!("unknown key \"{name}\"{place}; known are {}", list(known, ", ")),
+    }
+}
+
+/// The name that was most likely meant: one that begins alike, or is a few letters away.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let begins_alike = |known: &str| known.starts_with(name) || name.starts_with(known);
+    let distance = |known: &str| match begins_alike(known) {
+        true => 0,
+        false => strsim::damerau_levenshtein(name, known),
+    };
+    let nearest = known.iter().copied().min_by_key(|known| distance(known))?;
+    (distance(nearest) <= 1 + name.len() / 3).then_some(nearest)
+}
+
+/// A type as people call it.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        expected if expected.starts_with("struct ") => "a section",
+        expected => expected,
+    }
+}
+
+fn value(found: &Actual) -> String {
+    match found {
+        Actual::Str(text) => format!("\"{text}\""),
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(value) => value.to_string(),
+        Actual::Signed(value) => value.to_string(),
+        Actual::Float(value) => value.to_string(),
+        other => other.to_string(),
     }
 }
 
 /// `providers[0].models[1].name`
-pub(super) fn key_of(path: &[String]) -> String {
+fn key_of(path: &[String]) -> String {
     path.iter().fold(String::new(), |key, part| match part.parse::<usize>() {
         Ok(index) => format!("{key}[{index}]"),
         Err(_) if key.is_empty() => part.clone(),
@@ -70,8 +100,8 @@ pub(super) fn key_of(path: &[String]) -> String {
     })
 }
 
-fn list(names: &[&str]) -> String {
-    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+fn list(names: &[&str], between: &str) -> String {
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(between)
 }
 
 /// A parser's message without the line it quotes, which may hold a secret.

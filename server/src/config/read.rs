@@ -9,7 +9,7 @@ use figment::value::Value;
 use figment::{Figment, Provider};
 use serde::Deserialize as _;
 
-use super::error::{describe, key_of};
+use super::error::describe;
 use super::validate::validate;
 use super::{Config, ConfigError, Environment};
 

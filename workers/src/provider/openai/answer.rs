@@ -46,6 +46,8 @@ pub(super) struct Answer {
     deadlines: Deadlines,
     report: Arc<Reporter>,
     state: State,
+    /// Whether any event came.
+    begun: bool,
 }
 
 impl Answer {
@@ -62,6 +64,7 @@ impl Answer {
             deadlines,
             report,
             state: State::Reading,
+            begun: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl Answer {
                 .error(ErrorClass::Protocol, "sent a line longer than 1 MiB")
         };
         while let Some(data) = decoder.next_event().map_err(too_long)? {
+            self.begun = true;
             if data == b"[DONE]" {
                 self.frames.finish(&mut self.chunks);
                 self.deadlines.drain();
@@ -139,6 +143,7 @@ impl Answer {
                 Ok(Some(b"[DONE]")) => self.frames.finish(&mut self.chunks),
                 // What is no JSON here was cut off, and then the finish is missing too.
                 Ok(Some(data)) => {
+                    self.begun = true;
                     self.frames.read(data, &self.report, &mut self.chunks)?;
                 }
                 Ok(None) | Err(TooLong) => {}
@@ -150,10 +155,13 @@ impl Answer {
                 self.frames.finish(&mut self.chunks);
             }
         }
-        if self.frames.finished {
-            Ok(())
-        } else {
-            Err(self.protocol("ended the answer early"))
+        match (self.frames.finished, self.begun) {
+            (true, _) => Ok(()),
+            (false, true) => Err(self.protocol("ended the answer early")),
+            // llama-cpp-python does this; it says what is wrong only if one doesn't stream.
+            (false, false) => Err(self.protocol(
+                "sent an empty answer (some servers do when the prompt is too long)",
+            )),
         }
     }
 

@@ -84,10 +84,11 @@ async fn an_end_without_a_finish_is_an_error() {
         assert_eq!(error.class, ErrorClass::Protocol);
         assert_eq!(error.message, "p ended the answer early");
     }
-    assert_eq!(
-        read_text(String::new()).await.1.unwrap().class,
-        ErrorClass::Protocol
-    );
+    for nothing in ["", ": ping\n\n"] {
+        let error = read_text(nothing.to_owned()).await.1.unwrap();
+        assert_eq!(error.class, ErrorClass::Protocol);
+        assert!(error.message.starts_with("p sent an empty answer"), "{error}");
+    }
 }
 
 #[tokio::test]

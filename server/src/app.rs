@@ -1,0 +1,119 @@
+//! The parts that roles share, made from the configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::auth::{ApiKeys, AuthConfig, Authenticator, JwksConfig, JwtConfig, SharedSecret};
+use broker::Broker;
+use commands::CommandBus;
+use domain::{SystemClock, SystemIds, WorkerId};
+use eventstore::{EventStore, MigrationState, PoolOptions};
+use projections::Positions;
+use sqlx::PgPool;
+use workers::catalog::Catalog;
+
+use crate::config::{Config, Environment};
+use crate::error::ServerError;
+
+/// What every role may need.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) store: EventStore,
+    pub(crate) broker: Broker,
+    pub(crate) bus: CommandBus,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) positions: Positions,
+    pub(crate) worker_id: WorkerId,
+}
+
+impl App {
+    /// Connects, or begins to: both servers may come up later.
+    pub(crate) async fn new(config: &Config) -> Result<Self, ServerError> {
+        let catalog = Arc::new(config.catalog()?);
+        let worker_id = worker_id(config)?;
+        let store = EventStore::new(pool(config)?);
+        let broker = Broker::connect(nats_url(config)?, worker_id.as_str()).await?;
+        let bus = CommandBus::new(
+            store.clone(),
+            Arc::new(SystemClock),
+            Arc::new(SystemIds),
+            Arc::clone(&catalog.models),
+        );
+        let positions = Positions::new(store.pool().clone());
+        Ok(Self { store, broker, bus, catalog, positions, worker_id })
+    }
+}
+
+/// A pool for serving: no statement takes long.
+pub(crate) fn pool(config: &Config) -> Result<PgPool, ServerError> {
+    let options = PoolOptions {
+        max_connections: config.database.max_connections,
+        statement_timeout: Duration::from_millis(config.database.statement_timeout_ms),
+        ..PoolOptions::default()
+    };
+    Ok(eventstore::connect(database_url(config)?, &options)?)
+}
+
+/// A pool for tools: few connections, and statements may take their time.
+pub(crate) fn tool_pool(config: &Config) -> Result<PgPool, ServerError> {
+    let options = PoolOptions {
+        max_connections: 4,
+        statement_timeout: Duration::from_secs(3600),
+        ..PoolOptions::default()
+    };
+    Ok(eventstore::connect(database_url(config)?, &options)?)
+}
+
+fn database_url(config: &Config) -> Result<&str, ServerError> {
+    let url = config.database.url.as_ref();
+    url.map(|url| url.expose()).ok_or(ServerError::Missing("DATABASE_URL"))
+}
+
+pub(crate) fn nats_url(config: &Config) -> Result<&str, ServerError> {
+    let url = config.nats.url.as_ref();
+    url.map(|url| url.expose()).ok_or(ServerError::Missing("NATS_URL"))
+}
+
+/// The configured name, or one that tells processes apart.
+fn worker_id(config: &Config) -> Result<WorkerId, ServerError> {
+    let id = match &config.worker.id {
+        Some(id) => id.clone(),
+        None => {
+            let host = Environment::of_process().get("HOSTNAME").unwrap_or("worker").to_owned();
+            format!("{host}-{}", std::process::id())
+        }
+    };
+    WorkerId::try_from(id).map_err(ServerError::Id)
+}
+
+pub(crate) fn authenticator(config: &Config, pool: PgPool) -> Result<Authenticator, ServerError> {
+    let auth = &config.auth;
+    let from_environment = auth.hs256_secret_env.as_ref().map(|name| {
+        let environment = Environment::of_process();
+        environment.get(name).map(str::to_owned).ok_or(ServerError::Missing("the JWT secret's variable"))
+    });
+    let secret = match from_environment.transpose()? {
+        Some(secret) => Some(secret),
+        None => auth.hs256_secret.as_ref().map(|secret| secret.expose().to_owned()),
+    };
+    let secret = secret.map(SharedSecret::new).transpose()?;
+    let jwks = auth.jwks_url.as_ref().map(JwksConfig::new);
+    let jwt = (secret.is_some() || jwks.is_some()).then(|| JwtConfig {
+        secret,
+        jwks,
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+        leeway: Duration::from_secs(auth.leeway_seconds),
+    });
+    Ok(Authenticator::new(AuthConfig { jwt }, ApiKeys::new(pool), Arc::new(SystemClock))?)
+}
+
+/// The database must have exactly the schema that this binary was built for.
+pub(crate) async fn check_schema(pool: &PgPool) -> Result<(), ServerError> {
+    let migrations = eventstore::migrations(pool).await?;
+    if let Some(foreign) = migrations.iter().find(|one| one.state == MigrationState::Differs) {
+        return Err(ServerError::ForeignMigration(foreign.version));
+    }
+    let pending = migrations.iter().filter(|one| one.state == MigrationState::Pending).count();
+    if pending > 0 { Err(ServerError::PendingMigrations(pending)) } else { Ok(()) }
+}

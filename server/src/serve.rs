@@ -1,0 +1,223 @@
+//! `colloquy serve`: the roles of this process, from start to end.
+//!
+//! They end front door first and log last: HTTP and workers take nothing new and finish what
+//! they have, then the relay and the projectors stop, then the connections close.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{ApiState, Shared};
+use axum::serve::ListenerExt;
+use broker::DeltaHub;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use workers::worker::WorkerOptions;
+
+use crate::app::{self, App};
+use crate::cli::ServeArgs;
+use crate::config::Config;
+use crate::error::{Chain, ServerError};
+use crate::health::Providers;
+use crate::lifecycle::Lifecycle;
+use crate::roles::Role;
+
+/// How long a start waits for the database.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a read waits for the position it asks for.
+const POSITION_PATIENCE: Duration = Duration::from_secs(5);
+/// Between signs of life on quiet streams.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(config: Config, args: &ServeArgs) -> Result<(), ServerError> {
+    let lifecycle = Lifecycle::default();
+    let grace = Duration::from_secs(config.shutdown.grace_seconds);
+    tokio::spawn(lifecycle.clone().watch(grace));
+    let pool = app::pool(&config)?;
+    wait_for_schema(&pool, &lifecycle.stopping).await?;
+    pool.close().await;
+    let process = Process::start(&config, args, &lifecycle).await?;
+    if let Some(address) = process.address {
+        tracing::info!("ready on http://{address}");
+    }
+    process.finish(&lifecycle).await
+}
+
+/// Waits for the database to be there; its schema has to fit at once.
+async fn wait_for_schema(
+    pool: &sqlx::PgPool,
+    stopping: &CancellationToken,
+) -> Result<(), ServerError> {
+    let give_up = Instant::now() + DATABASE_PATIENCE;
+    loop {
+        match app::check_schema(pool).await {
+            Err(ServerError::Store(error)) if Instant::now() < give_up => {
+                tracing::warn!(error = %Chain(&error), "waiting for the database");
+            }
+            result => return result,
+        }
+        if tokio::time::timeout(Duration::from_secs(1), stopping.cancelled()).await.is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// The roles of this process while they run.
+pub(crate) struct Process {
+    app: App,
+    /// Where HTTP is served, if it is.
+    pub(crate) address: Option<SocketAddr>,
+    /// HTTP and workers: end on their own once they are told to stop.
+    front: JoinSet<Result<&'static str, ServerError>>,
+    /// Relay, projectors, hints: end when `back_stop` says so.
+    back: JoinSet<&'static str>,
+    back_stop: CancellationToken,
+}
+
+impl Process {
+    pub(crate) async fn start(
+        config: &Config,
+        args: &ServeArgs,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, ServerError> {
+        let app = App::new(config).await?;
+        let has = |role| args.roles.contains(&role);
+        let (mut front, mut back) = (JoinSet::new(), JoinSet::new());
+        let back_stop = CancellationToken::new();
+        back.spawn(hints(app.clone(), back_stop.clone()));
+        if has(Role::Relay) {
+            let (app, stop) = (app.clone(), back_stop.clone());
+            back.spawn(async move {
+                workers::relay::run(app.store, app.broker, Arc::new(domain::SystemClock), stop).await;
+                "relay"
+            });
+        }
+        if has(Role::Projector) {
+            let (app, stop) = (app.clone(), back_stop.clone());
+            back.spawn(async move {
+                projections::run(app.store, app.broker, app.positions, stop).await;
+                "projector"
+            });
+        }
+        if has(Role::Worker) {
+            front.spawn(work(app.clone(), worker_options(config, &app), lifecycle.clone()));
+        }
+        let mut address = None;
+        if has(Role::Api) {
+            let wanted = args.listen.unwrap_or(config.http.listen);
+            let listener = TcpListener::bind(wanted)
+                .await
+                .map_err(|source| ServerError::Listen { address: wanted, source })?;
+            address = listener.local_addr().ok();
+            front.spawn(serve_http(listener, api_router(config, &app, lifecycle)?, lifecycle.clone()));
+        }
+        Ok(Self { app, address, front, back, back_stop })
+    }
+
+    /// Runs until the end, and then ends in order. A role that ends by itself is a crash.
+    pub(crate) async fn finish(mut self, lifecycle: &Lifecycle) -> Result<(), ServerError> {
+        let crashed = tokio::select! {
+            () = lifecycle.stopping.cancelled() => None,
+            Some(ended) = self.front.join_next() => Some(match ended {
+                Ok(Ok(role)) => ServerError::RoleEnded(role),
+                Ok(Err(error)) => error,
+                Err(_) => ServerError::RoleEnded("HTTP or worker"),
+            }),
+            Some(ended) = self.back.join_next() => {
+                Some(ServerError::RoleEnded(ended.unwrap_or("relay or projector")))
+            }
+        };
+        lifecycle.stopping.cancel();
+        while self.front.join_next().await.is_some() {}
+        self.back_stop.cancel();
+        let back = async { while self.back.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(5), back).await.is_err() {
+            tracing::warn!("relay or projectors did not stop in time");
+        }
+        self.app.store.close().await;
+        self.app.broker.close().await;
+        tracing::info!("stopped");
+        crashed.map_or(Ok(()), Err)
+    }
+}
+
+/// Tells the relay, wherever it is, that the log has grown.
+async fn hints(app: App, stop: CancellationToken) -> &'static str {
+    let mut appended = app.store.appended();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return "hints",
+            changed = appended.changed() => {
+                if changed.is_err() {
+                    return "hints";
+                }
+                let position = *appended.borrow_and_update();
+                app.broker.hint_head(position).await;
+            }
+        }
+    }
+}
+
+fn worker_options(config: &Config, app: &App) -> WorkerOptions {
+    WorkerOptions {
+        id: app.worker_id.clone(),
+        concurrency: config.worker.concurrency,
+        delta_interval: Duration::from_millis(config.worker.delta_interval_ms),
+    }
+}
+
+async fn work(
+    app: App,
+    options: WorkerOptions,
+    lifecycle: Lifecycle,
+) -> Result<&'static str, ServerError> {
+    let Lifecycle { stopping, abandon } = lifecycle;
+    workers::worker::run(app.bus, app.broker, app.catalog, options, stopping, abandon).await;
+    Ok("worker")
+}
+
+fn api_router(
+    config: &Config,
+    app: &App,
+    lifecycle: &Lifecycle,
+) -> Result<axum::Router, ServerError> {
+    let state = ApiState::new(Shared {
+        bus: app.bus.clone(),
+        store: app.store.clone(),
+        broker: app.broker.clone(),
+        positions: app.positions.clone(),
+        hub: DeltaHub::new(app.broker.clone()),
+        authenticator: app::authenticator(config, app.store.pool().clone())?,
+        probe: Arc::new(Providers::new(Arc::clone(&app.catalog))),
+        max_body_bytes: config.http.max_body_bytes,
+        position_patience: POSITION_PATIENCE,
+        keep_alive: KEEP_ALIVE,
+        stopping: lifecycle.stopping.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    });
+    Ok(api::router(state, &config.http.cors_origins))
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    router: axum::Router,
+    lifecycle: Lifecycle,
+) -> Result<&'static str, ServerError> {
+    // Without TCP_NODELAY every small write of a stream waits for the client's delayed
+    // acknowledgement, about 40 ms.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
+    let Lifecycle { stopping, abandon } = lifecycle;
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
+    tokio::select! {
+        served = serving => served.map_err(ServerError::Http)?,
+        () = abandon.cancelled() => {}
+    }
+    Ok("HTTP")
+}

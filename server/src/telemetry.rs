@@ -1,0 +1,23 @@
+//! Logs: text for a person, JSON for a machine.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+use crate::config::{Log, LogFormat};
+use crate::error::ServerError;
+
+/// Starts logging to standard error, so that a command's output stays clean.
+pub(crate) fn start(log: &Log) -> Result<(), ServerError> {
+    let filter =
+        EnvFilter::try_new(&log.filter).map_err(|_| ServerError::Filter(log.filter.clone()))?;
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second start (in a test) keeps the first one's settings.
+    let started = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+    Ok(())
+}

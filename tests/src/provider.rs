@@ -1,0 +1,90 @@
+//! A provider that does as it is told: an `OpenAI`-compatible server whose answers are fast or
+//! slow, whole, cut or wrong, as each request's last message says, and which keeps its own
+//! account of what it was asked and what it gave.
+//!
+//! It runs on a thread of its own, so it serves all tests of a binary, whichever runtime they
+//! have; and it is cheap, for the bench measures with it on the same cores.
+
+mod account;
+mod behaviour;
+mod connection;
+mod render;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::net::{TcpListener, TcpStream};
+
+pub use account::{Call, Ended, Usage};
+pub use behaviour::{Behaviour, Fault};
+
+use account::Account;
+
+/// Models of this kind always give the same answer of as many tokens: `bench-32`.
+const BENCH: &str = "bench-";
+
+/// The handle to a running provider.
+#[derive(Clone)]
+pub struct Provider {
+    address: SocketAddr,
+    account: Arc<Account>,
+}
+
+impl Provider {
+    /// Starts a provider on a free port. It runs until the process ends.
+    pub fn start() -> Self {
+        let account = Arc::new(Account::default());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let theirs = Arc::clone(&account);
+        std::thread::Builder::new()
+            .name("provider".to_owned())
+            .spawn(move || {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(serve(listener, theirs));
+            })
+            .unwrap();
+        Self { address, account }
+    }
+
+    /// What stands before `/chat/completions`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests for an answer so far, from everybody.
+    pub fn count(&self) -> u64 {
+        self.account.calls.load(Ordering::Relaxed)
+    }
+
+    /// The calls whose last message has `marker` in it, oldest first. Calls of bench models
+    /// are only counted.
+    pub fn calls(&self, marker: &str) -> Vec<Call> {
+        self.account.find(marker)
+    }
+
+    /// The text that a bench model answers with.
+    pub fn bench_text(tokens: usize) -> String {
+        render::bench_text(tokens)
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, account: Arc<Account>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(serve_one(stream, Arc::clone(&account)));
+    }
+}
+
+async fn serve_one(stream: TcpStream, account: Arc<Account>) {
+    stream.set_nodelay(true).unwrap();
+    connection::serve(stream, &account).await;
+}

@@ -1,17 +1,20 @@
 //! Read models: tables that answer queries, each a pure fold of the log.
 //!
-//! A [`projection`](projection::Projection) says which rows an event touches and how it changes
-//! them; the rest is shared. A [runner](run) takes events from NATS while they come without a
-//! hole and from Postgres when they don't, folds a batch in memory, and writes the changed rows
-//! and the checkpoint in one transaction. The checkpoint moves by compare-and-set, so any number
-//! of processes may run the same projection. Nothing is read from a clock: a
-//! [rebuild](rebuild::rebuild) gives the same bytes.
+//! A projection says which rows an event touches and how it changes them (`projection.rs`); the
+//! rest is shared. A runner ([`run`]) takes events from NATS while they come without a hole and
+//! from Postgres when they don't, folds a batch in memory, and writes the changed rows and the
+//! checkpoint in one transaction. The checkpoint moves by compare-and-set, so any number of
+//! processes may run the same projection. Nothing is read from a clock: a rebuild
+//! ([`rebuild()`]) gives the same bytes.
+//!
+//! Each read model has a checkpoint of its own. A query that joins several must wait for its
+//! position in all of them ([`Positions::wait_for`]).
 //!
 //! # How to add a read model
 //!
-//! 1. Its table and its row in `checkpoints`: a new migration.
-//! 2. A file here with its row, its [`projection::Projection`] and its queries.
-//! 3. A variant of [`ReadModel`]; the compiler shows the rest.
+//! 1. Its table and its row in `checkpoints`: a new migration. The table has a `session_id`.
+//! 2. A file here with its row, its projection and its queries.
+//! 3. A variant of [`ReadModel`]; the compiler shows the rest but one: [`run`] starts it.
 
 mod batch;
 mod checkpoint;

@@ -1,5 +1,7 @@
 //! Logs: text for a person, JSON for a machine.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -10,7 +12,11 @@ use crate::error::ServerError;
 pub(crate) fn start(log: &Log) -> Result<(), ServerError> {
     let filter =
         EnvFilter::try_new(&log.filter).map_err(|_| ServerError::Filter(log.filter.clone()))?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     // A second start (in a test) keeps the first one's settings.
     let started = match log.format {
         LogFormat::Text => builder.try_init(),

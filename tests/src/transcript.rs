@@ -128,7 +128,8 @@ impl Transcript {
 /// The text parts of a message's content, joined.
 pub fn content_text(content: &Value) -> String {
     let parts = content.as_array().unwrap_or_else(|| panic!("no list of parts: {content}"));
-    let text = |part: &Value| part["text"].as_str().filter(|_| part["type"] == "text").map(str::to_owned);
+    let text =
+        |part: &Value| part["text"].as_str().filter(|_| part["type"] == "text").map(str::to_owned);
     parts.iter().filter_map(text).collect()
 }
 

@@ -53,9 +53,7 @@ impl Catalog {
 
 impl std::fmt::Debug for Catalog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Catalog")
-            .field("models", &self.models)
-            .finish_non_exhaustive()
+        f.debug_struct("Catalog").field("models", &self.models).finish_non_exhaustive()
     }
 }
 

@@ -61,9 +61,8 @@ fn unknown_key(name: &str, path: &[String], known: &[&str]) -> String {
 /// The name that was most likely meant: one that begins alike, or is a few letters away.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let begins_alike = |known: &str| known.starts_with(name) || name.starts_with(known);
-    let distance = |known: &str| match begins_alike(known) {
-        true => 0,
-        false => strsim::damerau_levenshtein(name, known),
+    let distance = |known: &str| {
+        if begins_alike(known) { 0 } else { strsim::damerau_levenshtein(name, known) }
     };
     let nearest = known.iter().copied().min_by_key(|known| distance(known))?;
     (distance(nearest) <= 1 + name.len() / 3).then_some(nearest)
@@ -107,7 +106,10 @@ fn list(names: &[&str], between: &str) -> String {
 /// A parser's message without the line it quotes, which may hold a secret.
 fn without_snippet(text: &str) -> String {
     let quoted = |line: &&str| {
-        line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|')
+        line.trim_start()
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .trim_start()
+            .starts_with('|')
     };
     let lines: Vec<&str> = text.lines().filter(|line| !quoted(line)).map(str::trim).collect();
     lines.join(": ").trim_end_matches([':', ' ']).to_owned()

@@ -71,7 +71,9 @@ impl Sources {
                 Err(error) => error,
             };
             let missing = match &error.kind {
-                Kind::MissingField(name) => Some([error.path.as_slice(), &[name.to_string()]].concat()),
+                Kind::MissingField(name) => {
+                    Some([error.path.as_slice(), &[name.to_string()]].concat())
+                }
                 _ => None,
             };
             // A key that is missing only because it was left out is no second mistake.

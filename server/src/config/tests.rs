@@ -136,7 +136,8 @@ fn an_unknown_key_is_refused_with_the_nearest() {
     }
     assert_eq!(
         read("", &[("COLLOQUY_HTTP__LISTN", "x")]),
-        Err("COLLOQUY_HTTP__LISTN: unknown key \"listn\" in http; did you mean \"listen\"?".to_owned())
+        Err("COLLOQUY_HTTP__LISTN: unknown key \"listn\" in http; did you mean \"listen\"?"
+            .to_owned())
     );
 }
 
@@ -164,7 +165,8 @@ fn values_are_checked_too() {
         [database]\nurl = \"mysql://user:hush@x\"\n[log]\nfilter = \"a=b=c\"\n\
         [auth]\nhs256_secret_env = \"NOT_SET\"\n";
     let broken = PROVIDER.replace("512", "4096");
-    let error = read(&(text.to_owned() + &broken), &[("COLLOQUY_WORKER__CONCURRENCY", "0")]).unwrap_err();
+    let error =
+        read(&(text.to_owned() + &broken), &[("COLLOQUY_WORKER__CONCURRENCY", "0")]).unwrap_err();
     for expected in [
         "colloquy.toml: http.max_body_bytes must be from 1024 to 1073741824, not 1",
         "colloquy.toml: http.cors_origins holds \"https://a.example/\", which is neither",

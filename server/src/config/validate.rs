@@ -33,7 +33,9 @@ fn problem(key: &str, what: &str) -> Problem {
 
 fn resolve_secret(config: &mut Config, environment: &Environment, problems: &mut Vec<Problem>) {
     let auth = &mut config.auth;
-    let Some(name) = auth.hs256_secret_env.as_deref() else { return };
+    let Some(name) = auth.hs256_secret_env.as_deref() else {
+        return;
+    };
     let key = "auth.hs256_secret_env";
     if auth.hs256_secret.is_some() {
         problems.push(problem(key, "and auth.hs256_secret exclude each other; set one of them"));

@@ -76,17 +76,15 @@ pub fn build(
     let mut by_model: HashMap<String, Arc<dyn Provider>> = HashMap::new();
     for config in or_demo(configs, &demo) {
         let provider = provider(config, &env)?;
-        let routes = config.models.iter().map(|model| (model.name.clone(), route(&provider, model)));
+        let routes =
+            config.models.iter().map(|model| (model.name.clone(), route(&provider, model)));
         by_model.extend(routes);
         providers.push(provider);
     }
     Ok(Catalog { models, providers, by_model })
 }
 
-fn or_demo<'a>(
-    configs: &'a [ProviderConfig],
-    demo: &'a [ProviderConfig],
-) -> &'a [ProviderConfig] {
+fn or_demo<'a>(configs: &'a [ProviderConfig], demo: &'a [ProviderConfig]) -> &'a [ProviderConfig] {
     if configs.is_empty() { demo } else { configs }
 }
 
@@ -102,10 +100,7 @@ fn spec(config: &ProviderConfig, model: &ModelConfig) -> ModelSpec {
 
 fn route(provider: &Arc<dyn Provider>, model: &ModelConfig) -> Arc<dyn Provider> {
     let upstream = model.upstream_name.as_ref().unwrap_or(&model.name);
-    Arc::new(Named {
-        inner: Arc::clone(provider),
-        model: upstream.clone(),
-    })
+    Arc::new(Named { inner: Arc::clone(provider), model: upstream.clone() })
 }
 
 fn provider(
@@ -125,14 +120,9 @@ fn provider(
                 timeouts: config.timeouts(),
                 max_tokens_field: config.max_tokens_field,
             });
-            let client = client.map_err(|source| CatalogError::Client {
-                provider: config.name.clone(),
-                source,
-            })?;
-            let policy = RetryPolicy {
-                max_retries: config.max_retries,
-                ..RetryPolicy::default()
-            };
+            let client = client
+                .map_err(|source| CatalogError::Client { provider: config.name.clone(), source })?;
+            let policy = RetryPolicy { max_retries: config.max_retries, ..RetryPolicy::default() };
             Ok(Arc::new(Retry::new(Arc::new(client), policy)))
         }
     }
@@ -150,11 +140,7 @@ fn base_url(config: &ProviderConfig) -> Result<Url, CatalogError> {
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return problem(config, "base_url must begin with http:// or https://");
     }
-    if url
-        .path()
-        .trim_end_matches('/')
-        .ends_with("/chat/completions")
-    {
+    if url.path().trim_end_matches('/').ends_with("/chat/completions") {
         return problem(config, "base_url must end before /chat/completions");
     }
     Ok(url)
@@ -176,10 +162,7 @@ fn api_key(
     }
 }
 
-fn check_provider(
-    config: &ProviderConfig,
-    others: &[ProviderConfig],
-) -> Result<(), CatalogError> {
+fn check_provider(config: &ProviderConfig, others: &[ProviderConfig]) -> Result<(), CatalogError> {
     if !is_name(&config.name) {
         return problem(config, "name must be 1 to 255 printable characters");
     }
@@ -190,10 +173,7 @@ fn check_provider(
         return problem(config, "models must not be empty");
     }
     if config.max_retries > MOST_RETRIES {
-        return problem(
-            config,
-            &format!("max_retries must be at most {MOST_RETRIES}"),
-        );
+        return problem(config, &format!("max_retries must be at most {MOST_RETRIES}"));
     }
     let timeouts = [
         ("connect_timeout_ms", config.connect_timeout_ms),
@@ -219,37 +199,24 @@ fn check_model(
     let problem = if !is_name(&model.name) {
         "name must be 1 to 255 printable characters".to_owned()
     } else if let Some(other) = others.iter().find(|other| other.name == model.name) {
-        format!(
-            "provider \"{}\" already has a model of this name",
-            other.provider
-        )
+        format!("provider \"{}\" already has a model of this name", other.provider)
     } else if model.context == 0 {
         "context must be at least 1".to_owned()
     } else if model.max_output == 0 {
         "max_output must be at least 1".to_owned()
     } else if model.max_output > model.context {
-        format!(
-            "max_output ({}) is more than context ({})",
-            model.max_output, model.context
-        )
+        format!("max_output ({}) is more than context ({})", model.max_output, model.context)
     } else if !is_pool(&model.pool) {
         "pool must be 1 to 64 of A-Z a-z 0-9 _ -".to_owned()
     } else {
         return Ok(());
     };
     let (provider, model) = (config.name.clone(), model.name.clone());
-    Err(CatalogError::Model {
-        provider,
-        model,
-        problem,
-    })
+    Err(CatalogError::Model { provider, model, problem })
 }
 
 fn problem<T>(config: &ProviderConfig, problem: &str) -> Result<T, CatalogError> {
-    Err(CatalogError::Provider {
-        provider: config.name.clone(),
-        problem: problem.to_owned(),
-    })
+    Err(CatalogError::Provider { provider: config.name.clone(), problem: problem.to_owned() })
 }
 
 fn is_name(text: &str) -> bool {
@@ -261,7 +228,5 @@ fn is_name(text: &str) -> bool {
 /// A pool stands in a NATS subject.
 fn is_pool(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }

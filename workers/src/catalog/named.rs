@@ -21,10 +21,7 @@ impl Provider for Named {
         if request.model == self.model {
             return self.inner.complete(request).await;
         }
-        let request = CompletionRequest {
-            model: self.model.clone(),
-            ..request.clone()
-        };
+        let request = CompletionRequest { model: self.model.clone(), ..request.clone() };
         self.inner.complete(&request).await
     }
 

@@ -9,15 +9,13 @@ struct File {
     providers: Vec<ProviderConfig>,
 }
 
-fn parsed(toml: &str) -> figment::Result<File> {
-    Figment::from(Toml::string(toml)).extract()
+fn parsed(toml: &str) -> Result<File, String> {
+    Figment::from(Toml::string(toml)).extract().map_err(|error| error.to_string())
 }
 
 fn built(toml: &str) -> Result<Catalog, CatalogError> {
     let file = parsed(toml).unwrap();
-    build(&file.providers, |name| {
-        (name == "LOCAL_KEY").then(|| "sk-1".to_owned())
-    })
+    build(&file.providers, |name| (name == "LOCAL_KEY").then(|| "sk-1".to_owned()))
 }
 
 const LOCAL: &str = r#"
@@ -46,10 +44,7 @@ fn models_find_their_provider() {
 fn without_providers_there_is_the_demo() {
     let catalog = build(&[], |_| None).unwrap();
     let model = catalog.models.default_model().unwrap();
-    assert_eq!(
-        (model.name.as_str(), model.context, model.max_output),
-        ("demo", 8192, 1024)
-    );
+    assert_eq!((model.name.as_str(), model.context, model.max_output), ("demo", 8192, 1024));
     assert_eq!(catalog.provider_for("demo").unwrap().name(), "demo");
 }
 
@@ -57,14 +52,8 @@ fn without_providers_there_is_the_demo() {
 fn defaults_are_those_of_the_clients() {
     let file = parsed(LOCAL).unwrap();
     let config = &file.providers[0];
-    assert_eq!(
-        config.timeouts(),
-        crate::provider::openai::Timeouts::default()
-    );
-    assert_eq!(
-        (config.max_retries, config.max_tokens_field),
-        (2, MaxTokensField::MaxTokens)
-    );
+    assert_eq!(config.timeouts(), crate::provider::openai::Timeouts::default());
+    assert_eq!((config.max_retries, config.max_tokens_field), (2, MaxTokensField::MaxTokens));
     assert!(parsed(&LOCAL.replace("base_url", "base_ulr")).is_err());
 }
 

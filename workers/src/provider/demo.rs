@@ -30,10 +30,7 @@ impl Demo {
 
     /// A demo provider that takes `pace` for each word.
     pub fn new(name: impl Into<String>, pace: Duration) -> Self {
-        Self {
-            name: name.into(),
-            pace,
-        }
+        Self { name: name.into(), pace }
     }
 }
 
@@ -90,11 +87,7 @@ fn answer(prompt: &Prompt) -> String {
         1 => "the first message".to_owned(),
         _ => format!("message {count}"),
     };
-    let said = prompt
-        .messages
-        .iter()
-        .rev()
-        .find(|message| message.role == Role::User);
+    let said = prompt.messages.iter().rev().find(|message| message.role == Role::User);
     let said = said.map(|message| message.text()).unwrap_or_default();
     let echo = match quote(&said) {
         Some(quoted) => format!("You wrote: “{quoted}”"),

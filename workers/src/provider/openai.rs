@@ -85,9 +85,7 @@ impl OpenAi {
 
     /// A web page in place of an answer is what a wrong `base_url` gives.
     fn refuse_html(&self, headers: &HeaderMap) -> Result<(), ProviderError> {
-        let kind = headers
-            .get(CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok());
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         if kind.is_some_and(|kind| kind.starts_with("text/html")) {
             let what = "answered with a web page (is base_url right?)";
             return Err(self.report.error(ErrorClass::Protocol, what));
@@ -111,9 +109,7 @@ impl Provider for OpenAi {
         let sent = self.client.post(self.completions.clone()).body(body).send();
         let Ok(sent) = timeout_at(deadlines.next(), sent).await else {
             let late = deadlines.check().unwrap_or(deadlines::Late::FirstToken);
-            return Err(self
-                .report
-                .error(ErrorClass::Timeout, deadlines.describe(late)));
+            return Err(self.report.error(ErrorClass::Timeout, deadlines.describe(late)));
         };
         let response = sent.map_err(|error| self.report.transport(error))?;
         if !response.status().is_success() {
@@ -125,12 +121,7 @@ impl Provider for OpenAi {
     }
 
     async fn check(&self) -> Result<(), ProviderError> {
-        let sent = self
-            .client
-            .get(self.models.clone())
-            .timeout(SHORT)
-            .send()
-            .await;
+        let sent = self.client.get(self.models.clone()).timeout(SHORT).send().await;
         let response = sent.map_err(|error| self.report.transport(error))?;
         // Not every server lists its models; that it answers is enough.
         match response.status().as_u16() {
@@ -143,10 +134,7 @@ impl Provider for OpenAi {
 fn client(base_url: &Url, connect: Duration, report: &Reporter) -> Result<Client, ProviderError> {
     let broken = |what: &str| report.error(ErrorClass::InvalidRequest, what);
     let mut headers = HeaderMap::new();
-    headers.insert(
-        ACCEPT,
-        HeaderValue::from_static("text/event-stream, application/json"),
-    );
+    headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(key) = &report.api_key {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose()))
@@ -167,18 +155,13 @@ fn client(base_url: &Url, connect: Duration, report: &Reporter) -> Result<Client
     if is_loopback(base_url) {
         builder = builder.no_proxy();
     }
-    builder
-        .build()
-        .map_err(|error| broken(&format!("cannot have an HTTP client: {error}")))
+    builder.build().map_err(|error| broken(&format!("cannot have an HTTP client: {error}")))
 }
 
 /// A proxy meant for the internet must not catch requests to this machine.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// `base` with more of a path; a query it may have stays.

@@ -40,13 +40,8 @@ impl RetryPolicy {
     /// half and all of the doubled wait, so that many clients don't come back at once.
     fn wait(&self, number: u32, error: &ProviderError) -> Duration {
         let doubled = self.first_wait.saturating_mul(2_u32.saturating_pow(number));
-        let backoff = doubled
-            .min(self.longest_wait)
-            .mul_f64(rand::rng().random_range(0.5..=1.0));
-        error
-            .retry_after
-            .map_or(backoff, |asked| asked.max(backoff))
-            .min(self.longest_wait)
+        let backoff = doubled.min(self.longest_wait).mul_f64(rand::rng().random_range(0.5..=1.0));
+        error.retry_after.map_or(backoff, |asked| asked.max(backoff)).min(self.longest_wait)
     }
 }
 

@@ -26,26 +26,14 @@ pub(crate) enum Act {
     /// Not even a status line.
     Silence,
     /// A status with a body of known length.
-    Status {
-        status: u16,
-        headers: String,
-        body: String,
-    },
+    Status { status: u16, headers: String, body: String },
     /// A streamed body, packet by packet.
-    Packets {
-        packets: Vec<Vec<u8>>,
-        pause: Duration,
-        end: End,
-    },
+    Packets { packets: Vec<Vec<u8>>, pause: Duration, end: End },
 }
 
 impl Act {
     pub(crate) fn status(status: u16, body: &str) -> Self {
-        Self::Status {
-            status,
-            headers: String::new(),
-            body: body.to_owned(),
-        }
+        Self::Status { status, headers: String::new(), body: body.to_owned() }
     }
 
     pub(crate) fn header(mut self, line: &str) -> Self {
@@ -61,11 +49,7 @@ impl Act {
     }
 
     pub(crate) fn packets(packets: Vec<Vec<u8>>, pause: Duration) -> Self {
-        Self::Packets {
-            packets,
-            pause,
-            end: End::Proper,
-        }
+        Self::Packets { packets, pause, end: End::Proper }
     }
 
     pub(crate) fn then_hang(self) -> Self {
@@ -103,10 +87,7 @@ impl Server {
     pub(crate) async fn start(acts: Vec<Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared {
-            acts: Mutex::new(acts.into()),
-            ..Shared::default()
-        });
+        let shared = Arc::new(Shared { acts: Mutex::new(acts.into()), ..Shared::default() });
         let mut tasks = JoinSet::new();
         let state = Arc::clone(&shared);
         tasks.spawn(async move {
@@ -117,11 +98,7 @@ impl Server {
                 connections.spawn(serve(socket, Arc::clone(&state)));
             }
         });
-        Self {
-            base_url,
-            shared,
-            _tasks: tasks,
-        }
+        Self { base_url, shared, _tasks: tasks }
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -164,10 +141,7 @@ async fn read_request(socket: &mut TcpStream) -> Option<String> {
             continue;
         };
         let length = head.lines().find_map(|line| {
-            line.to_lowercase()
-                .strip_prefix("content-length: ")?
-                .parse::<usize>()
-                .ok()
+            line.to_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok()
         });
         if body.len() >= length.unwrap_or(0) {
             return Some(text.into_owned());
@@ -179,22 +153,14 @@ async fn read_request(socket: &mut TcpStream) -> Option<String> {
 async fn play(socket: &mut TcpStream, act: Act) -> std::io::Result<bool> {
     match act {
         Act::Silence => std::future::pending().await,
-        Act::Status {
-            status,
-            headers,
-            body,
-        } => {
+        Act::Status { status, headers, body } => {
             let length = body.len();
             let answer =
                 format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
             socket.write_all(answer.as_bytes()).await?;
             Ok(true)
         }
-        Act::Packets {
-            packets,
-            pause,
-            end,
-        } => {
+        Act::Packets { packets, pause, end } => {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                 transfer-encoding: chunked\r\n\r\n";
             socket.write_all(head.as_bytes()).await?;
@@ -216,10 +182,11 @@ async fn play(socket: &mut TcpStream, act: Act) -> std::io::Result<bool> {
 
 /// A body of events.
 pub(crate) fn sse(frames: &[&str]) -> String {
-    frames
-        .iter()
-        .map(|frame| format!("data: {frame}\n\n"))
-        .collect()
+    let mut body = String::new();
+    for frame in frames {
+        body.extend(["data: ", frame, "\n\n"]);
+    }
+    body
 }
 
 /// A frame with text.

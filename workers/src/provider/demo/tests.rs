@@ -18,27 +18,15 @@ fn request(messages: &[(Role, &str)], max_tokens: Option<u32>) -> CompletionRequ
     });
     CompletionRequest {
         model: "demo".to_owned(),
-        prompt: Prompt {
-            system: None,
-            messages: messages.collect(),
-            dropped: 0,
-        },
-        settings: Settings {
-            max_tokens,
-            ..Settings::default()
-        },
+        prompt: Prompt { system: None, messages: messages.collect(), dropped: 0 },
+        settings: Settings { max_tokens, ..Settings::default() },
     }
 }
 
 async fn ask(request: &CompletionRequest) -> (String, Vec<Chunk>) {
     let demo = Demo::new("demo", Demo::PACE);
-    let chunks: Vec<Chunk> = demo
-        .complete(request)
-        .await
-        .unwrap()
-        .map(Result::unwrap)
-        .collect()
-        .await;
+    let chunks: Vec<Chunk> =
+        demo.complete(request).await.unwrap().map(Result::unwrap).collect().await;
     let text = chunks.iter().filter_map(|chunk| match chunk {
         Chunk::Text(text) => Some(text.as_str()),
         _ => None,
@@ -48,21 +36,11 @@ async fn ask(request: &CompletionRequest) -> (String, Vec<Chunk>) {
 
 #[tokio::test(start_paused = true)]
 async fn it_answers_what_was_said() {
-    let talk = [
-        (Role::User, "one"),
-        (Role::Assistant, "two"),
-        (Role::User, "how are\nyou?"),
-    ];
+    let talk = [(Role::User, "one"), (Role::Assistant, "two"), (Role::User, "how are\nyou?")];
     let request = request(&talk, None);
     let (text, chunks) = ask(&request).await;
-    assert!(
-        text.contains("You wrote: “how are you?” — message 3 of"),
-        "{text}"
-    );
-    assert!(
-        text.contains("demo") && text.contains("[[providers]]"),
-        "{text}"
-    );
+    assert!(text.contains("You wrote: “how are you?” — message 3 of"), "{text}");
+    assert!(text.contains("demo") && text.contains("[[providers]]"), "{text}");
     assert_eq!(ask(&request).await, (text, chunks.clone()));
     let [.., Chunk::Finish(FinishReason::Stop), Chunk::Usage(usage)] = chunks.as_slice() else {
         panic!("{chunks:?}");

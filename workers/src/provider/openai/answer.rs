@@ -115,10 +115,8 @@ impl Answer {
         let Form::Events(decoder) = &mut self.form else {
             return Ok(());
         };
-        let too_long = |TooLong| {
-            self.report
-                .error(ErrorClass::Protocol, "sent a line longer than 1 MiB")
-        };
+        let too_long =
+            |TooLong| self.report.error(ErrorClass::Protocol, "sent a line longer than 1 MiB");
         while let Some(data) = decoder.next_event().map_err(too_long)? {
             self.begun = true;
             if data == b"[DONE]" {
@@ -159,9 +157,10 @@ impl Answer {
             (true, _) => Ok(()),
             (false, true) => Err(self.protocol("ended the answer early")),
             // llama-cpp-python does this; it says what is wrong only if one doesn't stream.
-            (false, false) => Err(self.protocol(
-                "sent an empty answer (some servers do when the prompt is too long)",
-            )),
+            (false, false) => {
+                Err(self
+                    .protocol("sent an empty answer (some servers do when the prompt is too long)"))
+            }
         }
     }
 
@@ -181,8 +180,7 @@ impl Answer {
     }
 
     fn late(&self, late: Late) -> ProviderError {
-        self.report
-            .error(ErrorClass::Timeout, self.deadlines.describe(late))
+        self.report.error(ErrorClass::Timeout, self.deadlines.describe(late))
     }
 }
 

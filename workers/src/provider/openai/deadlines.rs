@@ -63,13 +63,7 @@ impl Deadlines {
         let total = now + timeouts.total;
         let next = now + timeouts.first_token;
         let timer = Box::pin(sleep_until(next.min(total)));
-        Self {
-            timeouts,
-            total,
-            next,
-            begun: false,
-            timer,
-        }
+        Self { timeouts, total, next, begun: false, timer }
     }
 
     /// When to give up, as things stand.
@@ -128,17 +122,12 @@ impl Deadlines {
     pub(super) fn describe(&self, late: Late) -> String {
         let (what, limit) = match late {
             Late::FirstToken => ("did not begin to answer", self.timeouts.first_token),
-            Late::NextToken => (
-                "stopped in the middle of the answer for",
-                self.timeouts.inter_token,
-            ),
+            Late::NextToken => {
+                ("stopped in the middle of the answer for", self.timeouts.inter_token)
+            }
             Late::Total => ("did not finish the answer", self.timeouts.total),
         };
-        let within = if late == Late::NextToken {
-            ""
-        } else {
-            "within "
-        };
+        let within = if late == Late::NextToken { "" } else { "within " };
         format!("{what} {within}{} s", limit.as_secs_f64())
     }
 }

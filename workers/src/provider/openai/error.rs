@@ -69,10 +69,8 @@ impl Reporter {
             _ => "",
         };
         let colon = if detail.message.is_empty() { "" } else { ": " };
-        let mut error = self.error(
-            class,
-            format_args!("answered {status}{hint}{colon}{}", detail.message),
-        );
+        let mut error =
+            self.error(class, format_args!("answered {status}{hint}{colon}{}", detail.message));
         error.retry_after = retry_after(headers);
         error
     }
@@ -80,30 +78,16 @@ impl Reporter {
     /// An error object in the middle of an answer.
     pub(super) fn in_answer(&self, error: &str) -> ProviderError {
         let detail = Detail::of_error(&serde_json::from_str(error).unwrap_or(Value::Null));
-        let status = detail
-            .code
-            .parse()
-            .ok()
-            .filter(|code| (400..600).contains(code));
-        let message = if detail.message.is_empty() {
-            "no reason given"
-        } else {
-            &detail.message
-        };
-        self.error(
-            classify(status, &detail),
-            format_args!("failed while answering: {message}"),
-        )
+        let status = detail.code.parse().ok().filter(|code| (400..600).contains(code));
+        let message = if detail.message.is_empty() { "no reason given" } else { &detail.message };
+        self.error(classify(status, &detail), format_args!("failed while answering: {message}"))
     }
 
     /// A failure below HTTP.
     pub(super) fn transport(&self, error: reqwest::Error) -> ProviderError {
         let error = error.without_url();
         let (class, what) = if error.is_connect() {
-            (
-                ErrorClass::Network,
-                format!("cannot be reached at {}", self.origin),
-            )
+            (ErrorClass::Network, format!("cannot be reached at {}", self.origin))
         } else if error.is_timeout() {
             (ErrorClass::Timeout, "did not answer in time".to_owned())
         } else {
@@ -116,11 +100,7 @@ impl Reporter {
     /// leave half of it.
     fn clean(&self, text: &str) -> String {
         let key = self.api_key.as_ref().map_or("", |key| key.expose());
-        let text = if key.is_empty() {
-            text.to_owned()
-        } else {
-            text.replace(key, "***")
-        };
+        let text = if key.is_empty() { text.to_owned() } else { text.replace(key, "***") };
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         match text.char_indices().nth(MAX_MESSAGE) {
             Some((end, _)) => format!("{}…", &text[..end]),
@@ -154,10 +134,7 @@ impl Detail {
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => Self::of_error(value.get("error").unwrap_or(&value)),
             Err(_) if text.trim_start().starts_with('<') => Self::default(),
-            Err(_) => Self {
-                message: text.into_owned(),
-                ..Self::default()
-            },
+            Err(_) => Self { message: text.into_owned(), ..Self::default() },
         }
     }
 
@@ -173,12 +150,7 @@ impl Detail {
             None if error.get("message").is_some() => text("message"),
             None => text("detail"),
         };
-        Self {
-            code: text("code"),
-            kind: text("type"),
-            message,
-            structured: error.is_object(),
-        }
+        Self { code: text("code"), kind: text("type"), message, structured: error.is_object() }
     }
 
     fn is(&self, name: &str) -> bool {
@@ -218,17 +190,9 @@ fn classify(status: Option<u16>, detail: &Detail) -> ErrorClass {
 
 fn classify_name(detail: &Detail) -> ErrorClass {
     let any = |names: &[&str]| names.iter().any(|name| detail.is(name));
-    if any(&[
-        "rate_limit_exceeded",
-        "rate_limit_error",
-        "insufficient_quota",
-    ]) {
+    if any(&["rate_limit_exceeded", "rate_limit_error", "insufficient_quota"]) {
         ErrorClass::RateLimited
-    } else if any(&[
-        "invalid_api_key",
-        "authentication_error",
-        "permission_error",
-    ]) {
+    } else if any(&["invalid_api_key", "authentication_error", "permission_error"]) {
         ErrorClass::Unauthorized
     } else if any(&["invalid_request_error", "BadRequestError"]) {
         ErrorClass::InvalidRequest

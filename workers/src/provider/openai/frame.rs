@@ -164,27 +164,17 @@ fn push_delta(delta: Delta, chunks: &mut VecDeque<Chunk>) -> usize {
         size += text.len();
         chunks.push_back(Chunk::Reasoning(text));
     }
-    for text in [some(delta.content), some(delta.refusal)]
-        .into_iter()
-        .flatten()
-    {
+    for text in [some(delta.content), some(delta.refusal)].into_iter().flatten() {
         size += text.len();
         chunks.push_back(Chunk::Text(text));
     }
     for (place, call) in (0..).zip(delta.tool_calls.into_iter().flatten()) {
-        let (name, arguments) = call
-            .function
-            .map_or((None, None), |f| (f.name, f.arguments));
+        let (name, arguments) = call.function.map_or((None, None), |f| (f.name, f.arguments));
         let arguments = arguments.unwrap_or_default();
         // Pieces without text count too, so that their number is bounded.
         size += arguments.len() + name.as_ref().map_or(0, String::len) + 1;
         let (index, id, name) = (call.index.unwrap_or(place), some(call.id), some(name));
-        chunks.push_back(Chunk::ToolCall {
-            index,
-            id,
-            name,
-            arguments,
-        });
+        chunks.push_back(Chunk::ToolCall { index, id, name, arguments });
     }
     size
 }
@@ -197,17 +187,11 @@ fn finish_reason(reason: &str, report: &Reporter) -> Result<FinishReason, Provid
         "content_filter" => FinishReason::ContentFilter,
         // The answer was broken off; to show it as whole would be a lie.
         "insufficient_system_resource" | "error" => {
-            return Err(report.error(
-                ErrorClass::Unavailable,
-                format_args!("broke off the answer ({reason})"),
-            ));
+            return Err(report
+                .error(ErrorClass::Unavailable, format_args!("broke off the answer ({reason})")));
         }
         unknown => {
-            tracing::debug!(
-                provider = report.provider,
-                finish_reason = unknown,
-                "unknown finish"
-            );
+            tracing::debug!(provider = report.provider, finish_reason = unknown, "unknown finish");
             FinishReason::Stop
         }
     })

@@ -24,15 +24,8 @@ pub enum MaxTokensField {
 
 /// Options that a client may not set: they decide what is asked and how the answer comes, or
 /// (the last three) would make it cost more than was reserved.
-const OURS: [&str; 7] = [
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "n",
-];
+const OURS: [&str; 7] =
+    ["model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"];
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -120,18 +113,9 @@ pub(super) fn body(
     max_tokens_field: MaxTokensField,
 ) -> serde_json::Result<Vec<u8>> {
     let mut messages = Vec::with_capacity(request.prompt.messages.len() + 1);
-    if let Some(system) = request
-        .prompt
-        .system
-        .as_deref()
-        .filter(|text| !text.is_empty())
-    {
+    if let Some(system) = request.prompt.system.as_deref().filter(|text| !text.is_empty()) {
         let content = Some(Content::Text(Cow::Borrowed(system)));
-        messages.push(WireMessage {
-            role: "system",
-            content,
-            ..WireMessage::default()
-        });
+        messages.push(WireMessage { role: "system", content, ..WireMessage::default() });
     }
     for message in &request.prompt.messages {
         push_message(message, &mut messages);
@@ -140,9 +124,7 @@ pub(super) fn body(
         model: &request.model,
         messages,
         stream: true,
-        stream_options: StreamOptions {
-            include_usage: true,
-        },
+        stream_options: StreamOptions { include_usage: true },
         options: options(request, max_tokens_field),
     })
 }
@@ -166,27 +148,11 @@ fn options(
         ("temperature", settings.temperature.map(Value::from)),
         ("top_p", settings.top_p.map(Value::from)),
         (max_tokens, settings.max_tokens.map(Value::from)),
-        (
-            "stop",
-            settings
-                .stop
-                .clone()
-                .filter(|stop| !stop.is_empty())
-                .map(Value::from),
-        ),
-        (
-            "presence_penalty",
-            settings.presence_penalty.map(Value::from),
-        ),
-        (
-            "frequency_penalty",
-            settings.frequency_penalty.map(Value::from),
-        ),
+        ("stop", settings.stop.clone().filter(|stop| !stop.is_empty()).map(Value::from)),
+        ("presence_penalty", settings.presence_penalty.map(Value::from)),
+        ("frequency_penalty", settings.frequency_penalty.map(Value::from)),
     ];
-    options.extend(
-        set.into_iter()
-            .filter_map(|(name, value)| Some((name, Cow::Owned(value?)))),
-    );
+    options.extend(set.into_iter().filter_map(|(name, value)| Some((name, Cow::Owned(value?)))));
     options
 }
 
@@ -204,11 +170,7 @@ fn push_message<'a>(message: &'a Message, messages: &mut Vec<WireMessage<'a>>) {
 }
 
 fn tool_result(part: &ContentPart) -> Option<WireMessage<'_>> {
-    let ContentPart::ToolResult {
-        tool_call_id,
-        content,
-    } = part
-    else {
+    let ContentPart::ToolResult { tool_call_id, content } = part else {
         return None;
     };
     let text = match content {
@@ -239,12 +201,7 @@ fn push_spoken<'a>(
         _ if only_text => Content::Text(Cow::Owned(text_of(content))),
         _ => Content::Parts(std::mem::take(&mut parts)),
     };
-    messages.push(WireMessage {
-        role,
-        content: Some(content),
-        name,
-        ..WireMessage::default()
-    });
+    messages.push(WireMessage { role, content: Some(content), name, ..WireMessage::default() });
 }
 
 /// An assistant says text and calls tools; its reasoning is never sent back.
@@ -264,37 +221,22 @@ fn push_assistant<'a>(message: &'a Message, messages: &mut Vec<WireMessage<'a>>)
 }
 
 fn tool_call(part: &ContentPart) -> Option<WireToolCall<'_>> {
-    let ContentPart::ToolCall {
-        id,
-        name,
-        arguments,
-    } = part
-    else {
+    let ContentPart::ToolCall { id, name, arguments } = part else {
         return None;
     };
-    Some(WireToolCall {
-        id,
-        kind: "function",
-        function: WireFunction { name, arguments },
-    })
+    Some(WireToolCall { id, kind: "function", function: WireFunction { name, arguments } })
 }
 
 fn part(part: &ContentPart) -> Option<Part<'_>> {
     Some(match part {
         ContentPart::Text { text } => Part::Text { text },
-        ContentPart::Image { url, detail } => Part::ImageUrl {
-            image_url: ImageUrl {
-                url,
-                detail: detail.as_deref(),
-            },
-        },
-        ContentPart::Audio { data, format } => Part::InputAudio {
-            input_audio: InputAudio { data, format },
-        },
-        ContentPart::File {
-            reference,
-            filename,
-        } => {
+        ContentPart::Image { url, detail } => {
+            Part::ImageUrl { image_url: ImageUrl { url, detail: detail.as_deref() } }
+        }
+        ContentPart::Audio { data, format } => {
+            Part::InputAudio { input_audio: InputAudio { data, format } }
+        }
+        ContentPart::File { reference, filename } => {
             let is_data = reference.starts_with("data:");
             Part::File {
                 file: File {

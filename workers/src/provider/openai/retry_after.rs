@@ -48,14 +48,8 @@ mod tests {
     #[test]
     fn takes_every_form() {
         let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
-        assert_eq!(
-            parsed(&[("retry-after", "3")]),
-            Some(Duration::from_secs(3))
-        );
-        assert_eq!(
-            parsed(&[("retry-after", "0.5")]),
-            Some(Duration::from_millis(500))
-        );
+        assert_eq!(parsed(&[("retry-after", "3")]), Some(Duration::from_secs(3)));
+        assert_eq!(parsed(&[("retry-after", "0.5")]), Some(Duration::from_millis(500)));
         assert_eq!(
             parsed(&[("retry-after-ms", "250"), ("retry-after", "1")]),
             Some(Duration::from_millis(250))

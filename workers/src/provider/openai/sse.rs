@@ -58,11 +58,7 @@ impl SseDecoder {
                 self.take_line(range)?;
             }
         }
-        if self.buffer.len() - self.start > MAX_EVENT {
-            Err(TooLong)
-        } else {
-            Ok(None)
-        }
+        if self.buffer.len() - self.start > MAX_EVENT { Err(TooLong) } else { Ok(None) }
     }
 
     /// The data of an event that the end of the input cut short of its blank line.

@@ -43,31 +43,20 @@ pub(super) fn read(json: &str) -> Option<Usage> {
     if prompt_tokens == 0 && completion_tokens == 0 {
         return None;
     }
-    let cached = wire
-        .prompt_tokens_details
-        .and_then(|details| details.cached_tokens);
-    let cached = cached
-        .or(wire.prompt_cache_hit_tokens)
-        .or(wire.cached_tokens);
-    let reasoning = wire
-        .completion_tokens_details
-        .and_then(|details| details.reasoning_tokens);
+    let cached = wire.prompt_tokens_details.and_then(|details| details.cached_tokens);
+    let cached = cached.or(wire.prompt_cache_hit_tokens).or(wire.cached_tokens);
+    let reasoning = wire.completion_tokens_details.and_then(|details| details.reasoning_tokens);
     Some(Usage {
         prompt_tokens,
         completion_tokens,
         cached_tokens: cached.and_then(count).unwrap_or(0).min(prompt_tokens),
-        reasoning_tokens: reasoning
-            .and_then(count)
-            .unwrap_or(0)
-            .min(completion_tokens),
+        reasoning_tokens: reasoning.and_then(count).unwrap_or(0).min(completion_tokens),
         estimated: false,
     })
 }
 
 fn count(tokens: i64) -> Option<u32> {
-    u32::try_from(tokens)
-        .ok()
-        .filter(|tokens| *tokens <= MOST_TOKENS)
+    u32::try_from(tokens).ok().filter(|tokens| *tokens <= MOST_TOKENS)
 }
 
 #[cfg(test)]
@@ -76,12 +65,8 @@ mod tests {
 
     #[test]
     fn reads_every_dialect() {
-        let expected = Usage {
-            prompt_tokens: 9,
-            completion_tokens: 12,
-            cached_tokens: 4,
-            ..Usage::default()
-        };
+        let expected =
+            Usage { prompt_tokens: 9, completion_tokens: 12, cached_tokens: 4, ..Usage::default() };
         for json in [
             r#"{"prompt_tokens":9,"completion_tokens":12,"prompt_tokens_details":{"cached_tokens":4}}"#,
             r#"{"prompt_tokens":9,"completion_tokens":12,"prompt_cache_hit_tokens":4}"#,

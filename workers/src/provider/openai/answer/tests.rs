@@ -8,16 +8,8 @@ use super::*;
 use crate::provider::openai::Timeouts;
 
 fn answer(body: BoxStream<'static, reqwest::Result<Bytes>>) -> Answer {
-    let report = Reporter {
-        provider: "p".to_owned(),
-        origin: String::new(),
-        api_key: None,
-    };
-    Answer::new(
-        body,
-        Deadlines::start(Timeouts::default()),
-        Arc::new(report),
-    )
+    let report = Reporter { provider: "p".to_owned(), origin: String::new(), api_key: None };
+    Answer::new(body, Deadlines::start(Timeouts::default()), Arc::new(report))
 }
 
 type Read = (Vec<Chunk>, Option<ProviderError>);
@@ -59,12 +51,7 @@ async fn read_text(body: String) -> Read {
 
 #[tokio::test]
 async fn every_good_end_has_one_finish() {
-    for end in [
-        "data: [DONE]\n\n",
-        "data: [DONE]",
-        FINISH,
-        FINISH.trim_end(),
-    ] {
+    for end in ["data: [DONE]\n\n", "data: [DONE]", FINISH, FINISH.trim_end()] {
         let (chunks, error) = read_text(delta("a") + end).await;
         assert_eq!(chunks, [text("a"), STOP], "{end}");
         assert!(error.is_none(), "{error:?}");
@@ -94,18 +81,11 @@ async fn an_end_without_a_finish_is_an_error() {
 #[tokio::test]
 async fn an_answer_may_come_whole() {
     let whole = r#" {"choices":[{"message":{"content":"hi"},"finish_reason":null}]}"#;
-    let pieces = whole
-        .as_bytes()
-        .chunks(7)
-        .map(Bytes::copy_from_slice)
-        .collect();
+    let pieces = whole.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
     assert_eq!(read(pieces).await.0, [text("hi"), STOP]);
     let cut = read_text(whole[..20].to_owned()).await.1.unwrap();
     assert_eq!(cut.message, "p sent JSON that is not a chat completion");
-    let error = read_text(r#"{"error":{"message":"boom"}}"#.to_owned())
-        .await
-        .1
-        .unwrap();
+    let error = read_text(r#"{"error":{"message":"boom"}}"#.to_owned()).await.1.unwrap();
     assert_eq!(error.message, "p failed while answering: boom");
 }
 
@@ -137,10 +117,7 @@ async fn keep_alives_do_not_hold_off_the_deadlines() {
     let start = tokio::time::Instant::now();
     let (chunks, error) = read_stream(comments_after(delta("a"))).await;
     assert_eq!(chunks, [text("a")]);
-    assert_eq!(
-        error.unwrap().message,
-        "p stopped in the middle of the answer for 30 s"
-    );
+    assert_eq!(error.unwrap().message, "p stopped in the middle of the answer for 30 s");
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
@@ -152,10 +129,7 @@ async fn the_whole_answer_has_a_deadline() {
     });
     let (chunks, error) = read_stream(slow.boxed()).await;
     assert_eq!(chunks.len(), 600 / 7);
-    assert_eq!(
-        error.unwrap().message,
-        "p did not finish the answer within 600 s"
-    );
+    assert_eq!(error.unwrap().message, "p did not finish the answer within 600 s");
 }
 
 #[tokio::test(start_paused = true)]

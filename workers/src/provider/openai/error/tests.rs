@@ -17,11 +17,7 @@ fn http(status: u16, body: &str) -> ProviderError {
 fn statuses_and_bodies_have_their_class() {
     use ErrorClass::*;
     for (status, body, class) in [
-        (
-            401,
-            r#"{"error":{"message":"no","code":"invalid_api_key"}}"#,
-            Unauthorized,
-        ),
+        (401, r#"{"error":{"message":"no","code":"invalid_api_key"}}"#, Unauthorized),
         (403, "", Unauthorized),
         (402, "", RateLimited),
         (
@@ -29,42 +25,18 @@ fn statuses_and_bodies_have_their_class() {
             r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota"}}"#,
             RateLimited,
         ),
-        (
-            400,
-            r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#,
-            ContextLength,
-        ),
-        (
-            400,
-            r#"{"object":"error","message":"maximum context length is 8"}"#,
-            ContextLength,
-        ),
-        (
-            400,
-            r#"{"error":{"type":"exceed_context_size_error","code":400}}"#,
-            ContextLength,
-        ),
+        (400, r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#, ContextLength),
+        (400, r#"{"object":"error","message":"maximum context length is 8"}"#, ContextLength),
+        (400, r#"{"error":{"type":"exceed_context_size_error","code":400}}"#, ContextLength),
         (
             500,
             r#"{"error":{"message":"Requested tokens (9) exceed context window of 8"}}"#,
             ContextLength,
         ),
-        (
-            400,
-            r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#,
-            InvalidRequest,
-        ),
-        (
-            422,
-            r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#,
-            InvalidRequest,
-        ),
+        (400, r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#, InvalidRequest),
+        (422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, InvalidRequest),
         (404, r#"{"error":"model 'x' not found"}"#, ModelNotFound),
-        (
-            400,
-            r#"{"error":{"code":"model_not_found"}}"#,
-            ModelNotFound,
-        ),
+        (400, r#"{"error":{"code":"model_not_found"}}"#, ModelNotFound),
         (408, "", Timeout),
         (500, "oops", Unavailable),
         (529, r#"{"error":{"type":"overloaded_error"}}"#, Unavailable),
@@ -78,16 +50,10 @@ fn statuses_and_bodies_have_their_class() {
 fn errors_within_an_answer_have_their_class() {
     use ErrorClass::*;
     for (error, class) in [
-        (
-            r#"{"message":"m","code":"rate_limit_exceeded"}"#,
-            RateLimited,
-        ),
+        (r#"{"message":"m","code":"rate_limit_exceeded"}"#, RateLimited),
         (r#"{"message":"m","code":502}"#, Unavailable),
         (r#"{"message":"m","code":"429"}"#, RateLimited),
-        (
-            r#"{"message":"m","type":"invalid_request_error"}"#,
-            InvalidRequest,
-        ),
+        (r#"{"message":"m","type":"invalid_request_error"}"#, InvalidRequest),
         (r#"{"message":"prompt is too long"}"#, ContextLength),
         (r#""out of memory""#, Unavailable),
         ("{}", Unavailable),

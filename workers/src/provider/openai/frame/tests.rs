@@ -1,21 +1,14 @@
 use super::*;
 
 fn reporter() -> Reporter {
-    Reporter {
-        provider: "p".to_owned(),
-        origin: String::new(),
-        api_key: None,
-    }
+    Reporter { provider: "p".to_owned(), origin: String::new(), api_key: None }
 }
 
 fn read_all(frames: &[&str]) -> Result<Vec<Chunk>, ProviderError> {
     let mut reader = FrameReader::default();
     let mut chunks = VecDeque::new();
     for frame in frames {
-        assert!(
-            reader.read(frame.as_bytes(), &reporter(), &mut chunks)?,
-            "{frame}"
-        );
+        assert!(reader.read(frame.as_bytes(), &reporter(), &mut chunks)?, "{frame}");
     }
     Ok(chunks.into())
 }
@@ -32,16 +25,8 @@ fn reads_openais_stream() {
         r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
         r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#,
     ]);
-    let usage = domain::Usage {
-        prompt_tokens: 9,
-        completion_tokens: 2,
-        ..Default::default()
-    };
-    let expected = [
-        text("Hé"),
-        Chunk::Finish(FinishReason::Stop),
-        Chunk::Usage(usage),
-    ];
+    let usage = domain::Usage { prompt_tokens: 9, completion_tokens: 2, ..Default::default() };
+    let expected = [text("Hé"), Chunk::Finish(FinishReason::Stop), Chunk::Usage(usage)];
     assert_eq!(chunks.unwrap(), expected);
 }
 
@@ -53,10 +38,7 @@ fn reads_reasoning_and_refusals_under_their_names() {
         r#"{"choices":[{"delta":{"refusal":"no"}}]}"#,
     ]);
     let reasoning = |text: &str| Chunk::Reasoning(text.to_owned());
-    assert_eq!(
-        chunks.unwrap(),
-        [reasoning("a"), reasoning("b"), text("c"), text("no")]
-    );
+    assert_eq!(chunks.unwrap(), [reasoning("a"), reasoning("b"), text("c"), text("no")]);
 }
 
 #[test]
@@ -98,11 +80,7 @@ fn nothing_comes_after_the_finish_but_usage() {
     };
     assert_eq!(
         chunks.unwrap(),
-        [
-            text("a"),
-            Chunk::Finish(FinishReason::Length),
-            Chunk::Usage(usage)
-        ]
+        [text("a"), Chunk::Finish(FinishReason::Length), Chunk::Usage(usage)]
     );
 }
 
@@ -126,24 +104,16 @@ fn finish_reasons_are_mapped() {
     }
     let error = finish_reason("insufficient_system_resource", &reporter()).unwrap_err();
     assert_eq!(error.class, ErrorClass::Unavailable);
-    assert_eq!(
-        read_all(&[r#"{"choices":[{"delta":{},"finish_reason":""}]}"#]).unwrap(),
-        []
-    );
+    assert_eq!(read_all(&[r#"{"choices":[{"delta":{},"finish_reason":""}]}"#]).unwrap(), []);
 }
 
 #[test]
 fn reads_an_answer_that_comes_whole() {
-    let chunks = read_all(&[
-        r#"{"object":"chat.completion","choices":[{"index":0,"message":
+    let chunks = read_all(&[r#"{"object":"chat.completion","choices":[{"index":0,"message":
         {"role":"assistant","content":"whole"},"finish_reason":"stop"}],
-        "usage":{"prompt_tokens":1,"completion_tokens":1}}"#,
-    ])
+        "usage":{"prompt_tokens":1,"completion_tokens":1}}"#])
     .unwrap();
-    assert_eq!(
-        chunks[..2],
-        [text("whole"), Chunk::Finish(FinishReason::Stop)]
-    );
+    assert_eq!(chunks[..2], [text("whole"), Chunk::Finish(FinishReason::Stop)]);
 }
 
 #[test]
@@ -160,10 +130,7 @@ fn errors_end_the_answer() {
 
 #[test]
 fn an_answer_is_bounded() {
-    let frame = format!(
-        r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#,
-        "x".repeat(1 << 20)
-    );
+    let frame = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(1 << 20));
     let mut reader = FrameReader::default();
     let mut read = || {
         let mut chunks = VecDeque::new();
@@ -178,13 +145,9 @@ fn an_answer_is_bounded() {
 #[test]
 fn what_is_no_chunk_is_told() {
     let mut chunks = VecDeque::new();
-    for junk in [
-        "{",
-        "[]x",
-        "7",
-        r#"{"choices":7}"#,
-        "{\"choices\":[{\"delta\":{\"content\":\"\u{1}\"}}]}",
-    ] {
+    for junk in
+        ["{", "[]x", "7", r#"{"choices":7}"#, "{\"choices\":[{\"delta\":{\"content\":\"\u{1}\"}}]}"]
+    {
         let read = FrameReader::default().read(junk.as_bytes(), &reporter(), &mut chunks);
         assert!(!read.unwrap(), "{junk}");
     }

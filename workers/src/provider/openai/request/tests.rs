@@ -21,16 +21,8 @@ fn message(role: Role, content: Vec<ContentPart>) -> Arc<Message> {
 }
 
 fn json_of(messages: Vec<Arc<Message>>, settings: Settings) -> Value {
-    let prompt = Prompt {
-        system: Some("be kind".to_owned()),
-        messages,
-        dropped: 0,
-    };
-    let request = CompletionRequest {
-        model: "m".to_owned(),
-        prompt,
-        settings,
-    };
+    let prompt = Prompt { system: Some("be kind".to_owned()), messages, dropped: 0 };
+    let request = CompletionRequest { model: "m".to_owned(), prompt, settings };
     serde_json::from_slice(&body(&request, MaxTokensField::MaxTokens).unwrap()).unwrap()
 }
 
@@ -58,26 +50,11 @@ fn text_is_plain_and_the_system_prompt_first() {
 fn attachments_become_parts() {
     let content = vec![
         ContentPart::text("look"),
-        ContentPart::Image {
-            url: "https://x/y.png".to_owned(),
-            detail: Some("low".to_owned()),
-        },
-        ContentPart::Image {
-            url: "data:,".to_owned(),
-            detail: None,
-        },
-        ContentPart::Audio {
-            data: "AA==".to_owned(),
-            format: "wav".to_owned(),
-        },
-        ContentPart::File {
-            reference: "data:a".to_owned(),
-            filename: Some("f.pdf".to_owned()),
-        },
-        ContentPart::File {
-            reference: "file-1".to_owned(),
-            filename: None,
-        },
+        ContentPart::Image { url: "https://x/y.png".to_owned(), detail: Some("low".to_owned()) },
+        ContentPart::Image { url: "data:,".to_owned(), detail: None },
+        ContentPart::Audio { data: "AA==".to_owned(), format: "wav".to_owned() },
+        ContentPart::File { reference: "data:a".to_owned(), filename: Some("f.pdf".to_owned()) },
+        ContentPart::File { reference: "file-1".to_owned(), filename: None },
     ];
     let json = json_of(vec![message(Role::User, content)], Settings::default());
     assert_eq!(
@@ -100,25 +77,15 @@ fn tools_are_called_and_answer_and_reasoning_stays_here() {
         name: "f".to_owned(),
         arguments: "{}".to_owned(),
     };
-    let reasoning = || ContentPart::Reasoning {
-        text: "secret thought".to_owned(),
-    };
-    let result = |id: &str, content| ContentPart::ToolResult {
-        tool_call_id: id.to_owned(),
-        content,
-    };
+    let reasoning = || ContentPart::Reasoning { text: "secret thought".to_owned() };
+    let result =
+        |id: &str, content| ContentPart::ToolResult { tool_call_id: id.to_owned(), content };
     let json = json_of(
         vec![
             message(Role::Assistant, vec![reasoning(), call]),
-            message(
-                Role::Tool,
-                vec![result("c1", json!({"a": 1})), result("c2", json!("b"))],
-            ),
+            message(Role::Tool, vec![result("c1", json!({"a": 1})), result("c2", json!("b"))]),
             message(Role::Assistant, vec![reasoning()]),
-            message(
-                Role::Assistant,
-                vec![reasoning(), ContentPart::text("done")],
-            ),
+            message(Role::Assistant, vec![reasoning(), ContentPart::text("done")]),
         ],
         Settings::default(),
     );
@@ -165,24 +132,10 @@ fn settings_and_options_are_sent_but_ours_stay_ours() {
 
 #[test]
 fn the_limits_field_has_two_names() {
-    let prompt = Prompt {
-        system: None,
-        messages: Vec::new(),
-        dropped: 0,
-    };
-    let settings = Settings {
-        max_tokens: Some(5),
-        ..Settings::default()
-    };
-    let request = CompletionRequest {
-        model: "m".to_owned(),
-        prompt,
-        settings,
-    };
+    let prompt = Prompt { system: None, messages: Vec::new(), dropped: 0 };
+    let settings = Settings { max_tokens: Some(5), ..Settings::default() };
+    let request = CompletionRequest { model: "m".to_owned(), prompt, settings };
     let body = body(&request, MaxTokensField::MaxCompletionTokens).unwrap();
     let json: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(
-        (json.get("max_tokens"), &json["max_completion_tokens"]),
-        (None, &json!(5))
-    );
+    assert_eq!((json.get("max_tokens"), &json["max_completion_tokens"]), (None, &json!(5)));
 }

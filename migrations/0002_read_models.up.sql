@@ -22,8 +22,8 @@ CREATE TABLE parked_events (
     PRIMARY KEY (projection, position)
 );
 
--- Rows of sessions and turns change soon after they were written: free space in the page keeps
--- those updates out of the indexes.
+-- Rows of sessions and turns change soon after they were written: free space keeps the new
+-- version of a row in its page, and updates of turns that touch no index out of the indexes.
 CREATE TABLE sessions (
     session_id           uuid        PRIMARY KEY,
     tenant_id            text        NOT NULL,

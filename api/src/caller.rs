@@ -51,7 +51,8 @@ impl FromRequestParts<ApiState> for Authenticated {
                 })?)
             }
         };
-        let request_id = parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+        let request_id =
+            parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
         Ok(Self { actor, command_id, request_id })
     }
 }

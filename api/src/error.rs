@@ -66,6 +66,12 @@ impl ApiError {
         Self { retry_after: Some(1), ..error }
     }
 
+    pub(crate) fn timed_out() -> Self {
+        let detail = "it took too long and may or may not have been carried out; \
+            a repeat with the same Idempotency-Key is safe";
+        Self { code: "request_timeout".to_owned(), ..Self::unavailable(detail) }
+    }
+
     pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = %Chain(error), "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here")

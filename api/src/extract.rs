@@ -38,7 +38,12 @@ impl<T: DeserializeOwned + Default> FromRequest<ApiState> for OptionalBody<T> {
 }
 
 async fn bytes(request: Request, state: &ApiState) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+    let reading = Bytes::from_request(request, state);
+    let read = tokio::time::timeout(state.request_timeout, reading).await.map_err(|_| {
+        let detail = "the body did not arrive in time";
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
+    })?;
+    read.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(error)
             if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
         {
@@ -84,8 +89,7 @@ impl<T: std::str::FromStr + Send> FromRequestParts<ApiState> for PathId<T> {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let id = path.ok().and_then(|Path(text)| text.parse().ok());
-        id.map(Self).ok_or_else(|| {
-            ApiError::bad_request("invalid_id", "the id in the path is no UUID")
-        })
+        id.map(Self)
+            .ok_or_else(|| ApiError::bad_request("invalid_id", "the id in the path is no UUID"))
     }
 }

@@ -15,7 +15,8 @@ pub(crate) fn frames(detail: &TurnDetail, cursor: Cursor) -> Option<VecDeque<Arc
     let turn = &detail.turn;
     let terminal = terminal(detail)?;
     let mut cursor = cursor;
-    let all = started(turn).into_iter().chain(deltas(turn, &terminal)).chain([ended(turn, terminal)]);
+    let all =
+        started(turn).into_iter().chain(deltas(turn, &terminal)).chain([ended(turn, terminal)]);
     let rest = all.filter(|frame| splice(&mut cursor, frame) == Spliced::Next);
     Some(rest.map(Arc::new).collect())
 }
@@ -115,11 +116,12 @@ fn tool_calls(parts: &[ContentPart]) -> Vec<ToolCallDelta> {
         ContentPart::ToolCall { id, name, arguments } => Some((id, name, arguments)),
         _ => None,
     });
-    let delta = |(index, (id, name, arguments)): (u32, (&String, &String, &String))| ToolCallDelta {
-        index,
-        id: Some(id.clone()),
-        name: Some(name.clone()),
-        arguments: arguments.clone(),
-    };
+    let delta =
+        |(index, (id, name, arguments)): (u32, (&String, &String, &String))| ToolCallDelta {
+            index,
+            id: Some(id.clone()),
+            name: Some(name.clone()),
+            arguments: arguments.clone(),
+        };
     (0..).zip(calls).map(delta).collect()
 }

@@ -9,8 +9,8 @@
 //!    command bus, reads through the projections' queries.
 //! 3. Test it through the running binary, refusals included.
 
-pub mod auth;
 mod announce;
+pub mod auth;
 mod caller;
 mod cursor;
 mod error;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
 use crate::state::ApiState;
@@ -33,7 +33,13 @@ pub(crate) async fn observe(
         .map_or("(none)".to_owned(), |path| path.as_str().to_owned());
     let openai = ["/v1/chat/", "/v1/models"].iter().any(|p| request.uri().path().starts_with(p));
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    let mut response = if openai {
+        // It waits for an answer, whose provider has timeouts of its own.
+        next.run(request).await
+    } else {
+        let run = tokio::time::timeout(state.request_timeout, next.run(request)).await;
+        run.unwrap_or_else(|_| ApiError::timed_out().into_response())
+    };
     let code = response.extensions_mut().remove::<ApiError>().map(|error| {
         give_body(&mut response, &error, &id, openai);
         error.code

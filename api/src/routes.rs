@@ -8,10 +8,10 @@ pub(crate) mod session_events;
 pub(crate) mod sessions;
 pub(crate) mod turns;
 
+use ::commands::Executed;
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use ::commands::Executed;
 use domain::session::SessionCommand;
 use domain::{CommandId, MessageId, SessionId, TurnId};
 use eventstore::Position;

@@ -51,6 +51,8 @@ pub struct Shared {
     pub probe: Arc<dyn Probe>,
     /// The largest request body.
     pub max_body_bytes: usize,
+    /// How long a request may take, apart from waiting for an answer.
+    pub request_timeout: Duration,
     /// How long a read waits for a position.
     pub position_patience: Duration,
     /// Between signs of life on a quiet stream.

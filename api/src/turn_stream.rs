@@ -31,7 +31,7 @@ pub(crate) struct TurnStream {
 
 enum Source {
     /// As it comes.
-    Live(TurnWatch),
+    Live(Box<TurnWatch>),
     /// Live frames can't be had; wait for the end.
     Blind,
     /// From what is stored.
@@ -79,7 +79,7 @@ impl TurnStream {
                 tracing::debug!(%error, %turn_id, "a turn is watched without the broker");
                 Source::Blind
             },
-            Source::Live,
+            |watch| Source::Live(Box::new(watch)),
         );
         Self { state: state.clone(), actor: actor.clone(), turn_id, source, cursor }
     }

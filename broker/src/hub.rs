@@ -77,13 +77,8 @@ impl DeltaHub {
     ) -> Result<TurnWatch, BrokerError> {
         let shared = self.shared((tenant, turn)).await?;
         let live = shared.frames.subscribe();
-        let mut watch = TurnWatch {
-            broker: self.broker.clone(),
-            shared,
-            live,
-            cursor,
-            ready: VecDeque::new(),
-        };
+        let mut watch =
+            TurnWatch { broker: self.broker.clone(), shared, live, cursor, ready: VecDeque::new() };
         if stored {
             watch.refill().await;
         }

@@ -47,3 +47,6 @@ pub fn splice(cursor: &mut Cursor, frame: &Frame) -> Spliced {
         Spliced::Gap
     }
 }
+
+#[cfg(test)]
+mod tests;

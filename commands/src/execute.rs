@@ -119,8 +119,8 @@ impl CommandBus {
             let events = match decide(&state.session, command, &context) {
                 Ok(events) => events,
                 Err(rejection) => {
-                    let stale = attempt == 0 && self.catch_up(id, &mut state).await?;
-                    if stale {
+                    // The cached state may be behind; the log has the last word.
+                    if attempt == 0 && self.catch_up(id, &mut state).await? {
                         continue;
                     }
                     self.cache.put(id, state);
@@ -134,10 +134,7 @@ impl CommandBus {
             }
             let append = self.append_for(id, &state, &events, command, caller, record.clone())?;
             match self.store.append(append).await? {
-                Verdict::Appended { last, .. } => {
-                    return Ok(self.appended(id, state, events, reply, last));
-                }
-                Verdict::Duplicate { last, outcome: None, .. } => {
+                Verdict::Appended { last, .. } | Verdict::Duplicate { last, outcome: None, .. } => {
                     return Ok(self.appended(id, state, events, reply, last));
                 }
                 Verdict::Duplicate { last, outcome: Some(outcome), .. } => {

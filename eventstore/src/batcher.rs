@@ -196,10 +196,9 @@ fn keys(command: &AppendCommand) -> Vec<String> {
         .streams
         .iter()
         .map(|stream| format!("{}/{}", stream.aggregate_type, stream.aggregate_id));
-    let record = command
-        .command
-        .iter()
-        .map(|record| format!("\0{}\0{}\0{}", command.tenant_id, record.user_id, record.command_id));
+    let record = command.command.iter().map(|record| {
+        format!("\0{}\0{}\0{}", command.tenant_id, record.user_id, record.command_id)
+    });
     streams.chain(record).collect()
 }
 

@@ -27,7 +27,11 @@ pub(crate) async fn load<A: Aggregate>(
     aggregate_id: &str,
     after: i64,
 ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
-    if after == 0 { whole::<A>(pool, aggregate_id).await } else { tail::<A>(pool, aggregate_id, after).await }
+    if after == 0 {
+        whole::<A>(pool, aggregate_id).await
+    } else {
+        tail::<A>(pool, aggregate_id, after).await
+    }
 }
 
 async fn whole<A: Aggregate>(
@@ -35,8 +39,7 @@ async fn whole<A: Aggregate>(
     aggregate_id: &str,
 ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
     let repository = PostgresEventRepository::new(pool.clone());
-    let events =
-        repository.get_events::<A>(aggregate_id).await.map_err(classify)?;
+    let events = repository.get_events::<A>(aggregate_id).await.map_err(classify)?;
     let decoded = events.into_iter().map(|event| {
         let sequence = i64::try_from(event.sequence).unwrap_or(i64::MAX);
         let name = format!("{} {}", event.event_type, event.event_version);

@@ -31,10 +31,8 @@ pub struct Migration {
 
 /// All migrations of this binary and where each stands.
 pub async fn migrations(pool: &PgPool) -> Result<Vec<Migration>, StoreError> {
-    let mut connection = pool
-        .acquire()
-        .await
-        .map_err(|error| StoreError::from_sqlx("connect", error))?;
+    let mut connection =
+        pool.acquire().await.map_err(|error| StoreError::from_sqlx("connect", error))?;
     connection.ensure_migrations_table().await.map_err(StoreError::Migrate)?;
     let applied = connection.list_applied_migrations().await.map_err(StoreError::Migrate)?;
     let known = MIGRATOR.iter().filter(|migration| !migration.migration_type.is_down_migration());

@@ -84,9 +84,7 @@ impl<P: Projection> Target<P> {
         streams: &ParkedStreams,
         refused: Option<&str>,
     ) -> Result<Vec<Parked>, sqlx::Error> {
-        let rows = self
-            .load(&mut *connection, wanted::<P>(events, streams))
-            .await?;
+        let rows = self.load(&mut *connection, wanted::<P>(events, streams)).await?;
         let (changes, parked) = fold::<P>(Rows::loaded(rows), events, streams, refused);
         self.write(&mut *connection, changes).await?;
         parked::store(connection, &self.name, &parked).await?;
@@ -101,10 +99,8 @@ impl<P: Projection> Target<P> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<Json<P::Row>> = sqlx::query_scalar(&self.load)
-            .bind(keys)
-            .fetch_all(connection)
-            .await?;
+        let rows: Vec<Json<P::Row>> =
+            sqlx::query_scalar(&self.load).bind(keys).fetch_all(connection).await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
@@ -114,18 +110,12 @@ impl<P: Projection> Target<P> {
         changes: Changes<P::Row>,
     ) -> Result<(), sqlx::Error> {
         if !changes.removed.is_empty() {
-            sqlx::query(&self.remove)
-                .bind(changes.removed)
-                .execute(&mut *connection)
-                .await?;
+            sqlx::query(&self.remove).bind(changes.removed).execute(&mut *connection).await?;
         }
         if !changes.rows.is_empty() {
             let rows: Box<RawValue> = serde_json::value::to_raw_value(&changes.rows)
                 .map_err(|error| sqlx::Error::Encode(error.into()))?;
-            sqlx::query(&self.write)
-                .bind(rows.get())
-                .execute(connection)
-                .await?;
+            sqlx::query(&self.write).bind(rows.get()).execute(connection).await?;
         }
         Ok(())
     }
@@ -162,9 +152,7 @@ pub(crate) fn fold<P: Projection>(
             Body::Session(..) if refused.is_some() => refused.map(str::to_owned),
             Body::Session(session_id, body) => {
                 let fact = Fact::of(event, *session_id, body);
-                P::apply(&mut rows, &fact)
-                    .err()
-                    .map(|error| error.to_string())
+                P::apply(&mut rows, &fact).err().map(|error| error.to_string())
             }
         };
         if let Some(error) = error {

@@ -29,11 +29,7 @@ impl State {
                 .fetch_one(&mut *connection)
                 .await?;
         let parked = parked::load(connection, model.name()).await?;
-        Ok(Self {
-            position,
-            generation,
-            parked,
-        })
+        Ok(Self { position, generation, parked })
     }
 
     /// Moves the checkpoint within a transaction; tells whether it was still where this state

@@ -67,10 +67,7 @@ fn reason(version: &str, error: &StoreError) -> String {
         return error.to_string();
     };
     let text = source.to_string();
-    let detail = text
-        .split(" at line")
-        .next()
-        .filter(|text| text.starts_with("missing field"));
+    let detail = text.split(" at line").next().filter(|text| text.starts_with("missing field"));
     format!(
         "version {version} can't be decoded: {} (byte {})",
         detail.unwrap_or("not of a known shape"),

@@ -177,14 +177,8 @@ impl Feed {
     /// When to read Postgres, should NATS bring nothing until then: soon, if this process knows
     /// of more.
     fn next_poll(&self) -> Instant {
-        let complete = self
-            .position
-            .is_some_and(|position| *self.appended.borrow() <= position);
-        let pause = if self.live && complete {
-            POLL_WHEN_LIVE
-        } else {
-            POLL_OTHERWISE
-        };
+        let complete = self.position.is_some_and(|position| *self.appended.borrow() <= position);
+        let pause = if self.live && complete { POLL_WHEN_LIVE } else { POLL_OTHERWISE };
         Instant::now() + pause
     }
 
@@ -250,11 +244,7 @@ impl Feed {
 
     fn set_live(&mut self, live: bool) {
         if self.live != live {
-            tracing::debug!(
-                live,
-                "events come {}",
-                if live { "from NATS" } else { "by polling" }
-            );
+            tracing::debug!(live, "events come {}", if live { "from NATS" } else { "by polling" });
             self.live = live;
             self.positions.set_live(live);
         }

@@ -75,26 +75,14 @@ impl Projection for Messages {
         match fact.event {
             SessionEvent::MessageSent { message } => rows.insert(sent(fact, message, 0)?),
             SessionEvent::MessagesImported { messages, .. } => {
-                let imported: Result<Vec<_>, _> = messages
-                    .iter()
-                    .zip(0..)
-                    .map(|(message, n)| sent(fact, message, n))
-                    .collect();
+                let imported: Result<Vec<_>, _> =
+                    messages.iter().zip(0..).map(|(message, n)| sent(fact, message, n)).collect();
                 imported?.into_iter().for_each(|row| rows.insert(row));
             }
-            SessionEvent::TurnCompleted {
-                turn_id,
-                finish_reason,
-                completion,
-                ..
-            } => {
+            SessionEvent::TurnCompleted { turn_id, finish_reason, completion, .. } => {
                 rows.insert(answer(fact, *turn_id, Some(*finish_reason), completion)?);
             }
-            SessionEvent::TurnCancelled {
-                turn_id,
-                completion: Some(completion),
-                ..
-            } => {
+            SessionEvent::TurnCancelled { turn_id, completion: Some(completion), .. } => {
                 rows.insert(answer(fact, *turn_id, None, completion)?);
             }
             SessionEvent::HistoryCleared { .. } | SessionEvent::SessionDeleted { .. } => {

@@ -51,10 +51,7 @@ impl Parked {
 
     /// An event behind such a one.
     pub(crate) fn behind(event: &Event) -> Self {
-        Self {
-            first: false,
-            ..Self::by(event, "an earlier event of the stream is parked")
-        }
+        Self { first: false, ..Self::by(event, "an earlier event of the stream is parked") }
     }
 
     /// Says so in the log, once a stream.
@@ -86,10 +83,7 @@ pub(crate) async fn load(
     .await?;
     let named = streams
         .into_iter()
-        .map(|(aggregate_type, aggregate_id)| Stream {
-            aggregate_type,
-            aggregate_id,
-        });
+        .map(|(aggregate_type, aggregate_id)| Stream { aggregate_type, aggregate_id });
     Ok(named.collect())
 }
 

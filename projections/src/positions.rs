@@ -86,9 +86,7 @@ impl Positions {
             following: AtomicBool::new(false),
             live: AtomicBool::new(false),
         };
-        Self {
-            known: Arc::new(known),
-        }
+        Self { known: Arc::new(known) }
     }
 
     /// Waits until all of `models` contain `position`, at most for `deadline`.

@@ -87,12 +87,7 @@ pub(crate) struct Fact<'a> {
 
 impl<'a> Fact<'a> {
     pub(crate) fn of(event: &'a Event, session_id: SessionId, body: &'a SessionEvent) -> Self {
-        Self {
-            position: event.position,
-            tenant_id: &event.tenant_id,
-            session_id,
-            event: body,
-        }
+        Self { position: event.position, tenant_id: &event.tenant_id, session_id, event: body }
     }
 }
 

@@ -75,10 +75,7 @@ async fn run<P: Projection>(
 ) -> Result<Option<Rebuilt>, StoreError> {
     // A connection of its own: it holds the lock, which ends with it.
     let mut connection = store.pool().acquire().await.map_err(failed)?.detach();
-    if !swap::prepare(&mut connection, LOCK, P::MODEL)
-        .await
-        .map_err(failed)?
-    {
+    if !swap::prepare(&mut connection, LOCK, P::MODEL).await.map_err(failed)? {
         return Ok(None);
     }
     let mut work = Rebuild::<P> {
@@ -90,10 +87,7 @@ async fn run<P: Projection>(
         progress,
     };
     work.whole(&mut connection).await?;
-    let rebuilt = Rebuilt {
-        position: work.position,
-        parked: work.parked,
-    };
+    let rebuilt = Rebuilt { position: work.position, parked: work.parked };
     // The lock would be let go without this too, only later.
     let _ = connection.close().await;
     Ok(Some(rebuilt))
@@ -149,9 +143,7 @@ impl<P: Projection> Rebuild<'_, P> {
         page: &[Event],
     ) -> Result<(), sqlx::Error> {
         let mut transaction = connection.begin().await?;
-        sqlx::query("SET LOCAL synchronous_commit = off")
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *transaction).await?;
         self.fold(&mut transaction, page).await?;
         transaction.commit().await
     }
@@ -159,18 +151,14 @@ impl<P: Projection> Rebuild<'_, P> {
     /// Stops the followers, folds the rest, and puts the new table in the old one's place.
     async fn finish(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let mut transaction = connection.begin().await.map_err(failed)?;
-        swap::stop_followers(&mut transaction, P::MODEL)
-            .await
-            .map_err(failed)?;
+        swap::stop_followers(&mut transaction, P::MODEL).await.map_err(failed)?;
         let head = self.store.head().await?;
         while self.position < head {
             let page = read(self.store, self.position, head).await?;
             self.fold(&mut transaction, &page).await.map_err(failed)?;
             self.advance(page.last().map_or(head, |event| event.position), head);
         }
-        swap::replace(&mut transaction, P::MODEL, self.position)
-            .await
-            .map_err(failed)?;
+        swap::replace(&mut transaction, P::MODEL, self.position).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -180,10 +168,7 @@ impl<P: Projection> Rebuild<'_, P> {
         page: &[Event],
     ) -> Result<(), sqlx::Error> {
         let events: Vec<&Event> = page.iter().collect();
-        let parked = self
-            .target
-            .fold_carefully(connection, &events, &self.streams)
-            .await?;
+        let parked = self.target.fold_carefully(connection, &events, &self.streams).await?;
         self.parked += parked.len() as u64;
         for event in parked {
             event.report(P::MODEL.name());

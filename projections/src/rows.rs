@@ -33,19 +33,8 @@ pub(crate) struct Changes<R> {
 impl<R: Row> Rows<R> {
     /// The rows that the table holds.
     pub(crate) fn loaded(rows: impl IntoIterator<Item = R>) -> Self {
-        let slots = rows.into_iter().map(|row| {
-            (
-                row.key(),
-                Slot {
-                    row,
-                    changed: false,
-                },
-            )
-        });
-        Self {
-            slots: slots.collect(),
-            removed: HashSet::new(),
-        }
+        let slots = rows.into_iter().map(|row| (row.key(), Slot { row, changed: false }));
+        Self { slots: slots.collect(), removed: HashSet::new() }
     }
 
     /// The row called `key`, to be changed.
@@ -62,8 +51,7 @@ impl<R: Row> Rows<R> {
 
     /// Removes all rows of a session, loaded or not.
     pub(crate) fn remove_session(&mut self, session_id: SessionId) {
-        self.slots
-            .retain(|_, slot| slot.row.session_id() != session_id);
+        self.slots.retain(|_, slot| slot.row.session_id() != session_id);
         self.removed.insert(session_id);
     }
 
@@ -72,9 +60,6 @@ impl<R: Row> Rows<R> {
         let changed = self.slots.into_values().filter(|slot| slot.changed);
         let mut rows: Vec<R> = changed.map(|slot| slot.row).collect();
         rows.sort_unstable_by_key(Row::key);
-        Changes {
-            removed: self.removed.into_iter().map(|id| id.0).collect(),
-            rows,
-        }
+        Changes { removed: self.removed.into_iter().map(|id| id.0).collect(), rows }
     }
 }

@@ -40,11 +40,7 @@ pub async fn run(
     positions.set_following(true);
     let feed = Feed::new(store.clone(), broker, positions.clone());
     let mut tasks = JoinSet::new();
-    let context = Context {
-        store,
-        positions: positions.clone(),
-        cancel: cancel.clone(),
-    };
+    let context = Context { store, positions: positions.clone(), cancel: cancel.clone() };
     tasks.spawn(Runner::<Sessions>::new(context.clone(), feed.subscribe()).run());
     tasks.spawn(Runner::<Messages>::new(context.clone(), feed.subscribe()).run());
     tasks.spawn(Runner::<Turns>::new(context, feed.subscribe()).run());
@@ -74,11 +70,7 @@ enum RunnerError {
         "the projection {name} is at {position}, beyond the log's end at {head}: \
          the log was replaced; rebuild the projection"
     )]
-    Ahead {
-        name: &'static str,
-        position: Position,
-        head: Position,
-    },
+    Ahead { name: &'static str, position: Position, head: Position },
 }
 
 /// Follows the log with one projection.
@@ -110,11 +102,7 @@ impl<P: Projection> Runner<P> {
         while let Err(error) = self.follow(&mut trouble).await {
             self.context.positions.set_troubled(P::MODEL, true);
             let pause = trouble.failed(&error);
-            if cancel
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await
-                .is_none()
-            {
+            if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 break;
             }
         }
@@ -123,9 +111,7 @@ impl<P: Projection> Runner<P> {
     /// Follows until cancelled (the end without an error) or until something fails.
     async fn follow(&mut self, trouble: &mut Trouble) -> Result<(), RunnerError> {
         let failed = |error| RunnerError::Store(P::MODEL.name(), error);
-        let mut connection = apply::connect(self.context.store.pool())
-            .await
-            .map_err(failed)?;
+        let mut connection = apply::connect(self.context.store.pool()).await.map_err(failed)?;
         let mut state = self.reload(&mut connection).await?;
         self.behind = true;
         while let Some(batches) = self.gather(state.position).await.map_err(failed)? {
@@ -145,13 +131,7 @@ impl<P: Projection> Runner<P> {
                 Applied::Lost => {
                     let pause = self.rivalry.lost();
                     let sleep = tokio::time::sleep(pause);
-                    if self
-                        .context
-                        .cancel
-                        .run_until_cancelled(sleep)
-                        .await
-                        .is_none()
-                    {
+                    if self.context.cancel.run_until_cancelled(sleep).await.is_none() {
                         break;
                     }
                     state = self.reload(&mut connection).await?;
@@ -172,15 +152,9 @@ impl<P: Projection> Runner<P> {
         let name = P::MODEL.name();
         let failed = |error| RunnerError::Store(name, error);
         let state = apply::load(connection, P::MODEL).await.map_err(failed)?;
-        let head = read_within(self.context.store.head())
-            .await
-            .map_err(failed)?;
+        let head = read_within(self.context.store.head()).await.map_err(failed)?;
         if state.position > head {
-            return Err(RunnerError::Ahead {
-                name,
-                position: state.position,
-                head,
-            });
+            return Err(RunnerError::Ahead { name, position: state.position, head });
         }
         self.context.positions.reset(P::MODEL, state.position);
         Ok(state)
@@ -236,10 +210,7 @@ impl<P: Projection> Runner<P> {
     fn fitting<'a>(&mut self, batches: &'a [Batch], position: Position) -> Option<Vec<&'a Event>> {
         let new = batches.iter().flat_map(|batch| batch.iter());
         let new: Vec<&Event> = new.filter(|event| event.position > position).collect();
-        let fits = new
-            .iter()
-            .zip(position + 1..)
-            .all(|(event, next)| event.position == next);
+        let fits = new.iter().zip(position + 1..).all(|(event, next)| event.position == next);
         self.behind |= !fits;
         (fits && !new.is_empty()).then_some(new)
     }

@@ -12,10 +12,7 @@ pub(crate) struct Scope<'a> {
 impl<'a> Scope<'a> {
     pub(crate) fn of(actor: &'a Actor) -> Self {
         let own = actor.role == ActorRole::User;
-        Self {
-            tenant: actor.tenant_id.as_str(),
-            user: own.then(|| actor.user_id.as_str()),
-        }
+        Self { tenant: actor.tenant_id.as_str(), user: own.then(|| actor.user_id.as_str()) }
     }
 }
 

@@ -107,10 +107,7 @@ impl Projection for Sessions {
 
 /// A worker's steps on the way to an answer change nothing that a list shows.
 fn concerns_the_turn_alone(event: &SessionEvent) -> bool {
-    matches!(
-        event,
-        SessionEvent::AttemptStarted { .. } | SessionEvent::CancelRequested { .. }
-    )
+    matches!(event, SessionEvent::AttemptStarted { .. } | SessionEvent::CancelRequested { .. })
 }
 
 fn created(fact: &Fact<'_>) -> Result<SessionRow, FoldError> {
@@ -168,19 +165,11 @@ fn change(row: &mut SessionRow, event: &SessionEvent, position: Position) -> Res
         }
         SessionEvent::MessageSent { message } => row.add(message),
         SessionEvent::TurnRequested { turn_id, .. } => row.active_turns.push(*turn_id),
-        SessionEvent::TurnCompleted {
-            turn_id,
-            completion,
-            ..
-        } => {
+        SessionEvent::TurnCompleted { turn_id, completion, .. } => {
             row.end(*turn_id, Some(completion));
         }
         SessionEvent::TurnFailed { turn_id, .. } => row.end(*turn_id, None),
-        SessionEvent::TurnCancelled {
-            turn_id,
-            completion,
-            ..
-        } => {
+        SessionEvent::TurnCancelled { turn_id, completion, .. } => {
             row.end(*turn_id, completion.as_ref());
         }
         SessionEvent::SessionCreated { .. }
@@ -199,11 +188,8 @@ fn preview(content: &[ContentPart]) -> Option<String> {
         ContentPart::Text { text } => Some(text.as_str()),
         _ => None,
     });
-    let beginning: String = texts
-        .flat_map(str::chars)
-        .skip_while(|c| c.is_whitespace())
-        .take(PREVIEW_CHARS)
-        .collect();
+    let beginning: String =
+        texts.flat_map(str::chars).skip_while(|c| c.is_whitespace()).take(PREVIEW_CHARS).collect();
     let beginning = beginning.trim_end();
     (!beginning.is_empty()).then(|| storable(beginning))
 }

@@ -44,16 +44,8 @@ pub(crate) fn message(id: u128, role: Role, text: &str) -> Message {
 pub(crate) fn completion(id: u128, text: &str) -> Completion {
     Completion {
         message: message(id, Role::Assistant, text),
-        usage: Usage {
-            prompt_tokens: 3,
-            completion_tokens: 5,
-            ..Usage::default()
-        },
-        timing: Timing {
-            queued_ms: 1,
-            first_delta_ms: 2,
-            total_ms: 3,
-        },
+        usage: Usage { prompt_tokens: 3, completion_tokens: 5, ..Usage::default() },
+        timing: Timing { queued_ms: 1, first_delta_ms: 2, total_ms: 3 },
         delta_lengths: vec![2, 3],
     }
 }
@@ -63,10 +55,7 @@ pub(crate) fn created(ephemeral: bool) -> SessionEvent {
         tenant_id: "acme".parse().unwrap(),
         user_id: "ann".parse().unwrap(),
         title: Some("Plans".to_owned()),
-        settings: Settings {
-            temperature: Some(0.7),
-            ..Settings::default()
-        },
+        settings: Settings { temperature: Some(0.7), ..Settings::default() },
         tags: vec!["a".to_owned()],
         metadata: [("k".to_owned(), 1.into())].into(),
         ephemeral,
@@ -75,9 +64,7 @@ pub(crate) fn created(ephemeral: bool) -> SessionEvent {
 }
 
 pub(crate) fn sent(id: u128, text: &str) -> SessionEvent {
-    SessionEvent::MessageSent {
-        message: message(id, Role::User, text),
-    }
+    SessionEvent::MessageSent { message: message(id, Role::User, text) }
 }
 
 pub(crate) fn requested(turn_id: u128, message: u128, answer: u128) -> SessionEvent {
@@ -85,10 +72,7 @@ pub(crate) fn requested(turn_id: u128, message: u128, answer: u128) -> SessionEv
         turn_id: turn(turn_id),
         message_id: message_id(message),
         answer_id: message_id(answer),
-        settings: Settings {
-            model: Some("m-1".to_owned()),
-            ..Settings::default()
-        },
+        settings: Settings { model: Some("m-1".to_owned()), ..Settings::default() },
         pool: "default".to_owned(),
         at: at(2),
     }
@@ -96,12 +80,7 @@ pub(crate) fn requested(turn_id: u128, message: u128, answer: u128) -> SessionEv
 
 pub(crate) fn started(turn_id: u128, attempt: u32) -> SessionEvent {
     let worker_id = "w".parse().unwrap();
-    SessionEvent::AttemptStarted {
-        turn_id: turn(turn_id),
-        attempt,
-        worker_id,
-        at: at(3),
-    }
+    SessionEvent::AttemptStarted { turn_id: turn(turn_id), attempt, worker_id, at: at(3) }
 }
 
 pub(crate) fn completed(turn_id: u128, answer: u128, text: &str) -> SessionEvent {
@@ -115,17 +94,8 @@ pub(crate) fn completed(turn_id: u128, answer: u128, text: &str) -> SessionEvent
 }
 
 pub(crate) fn turn_failed(turn_id: u128) -> SessionEvent {
-    let error = TurnError {
-        code: "provider".to_owned(),
-        message: "no answer".to_owned(),
-    };
-    SessionEvent::TurnFailed {
-        turn_id: turn(turn_id),
-        attempt: 1,
-        error,
-        usage: None,
-        at: at(4),
-    }
+    let error = TurnError { code: "provider".to_owned(), message: "no answer".to_owned() };
+    SessionEvent::TurnFailed { turn_id: turn(turn_id), attempt: 1, error, usage: None, at: at(4) }
 }
 
 /// The events as a log from position 1, each in the session it names.
@@ -170,18 +140,10 @@ where
     for events in batches {
         let events: Vec<&Event> = events.iter().collect();
         let wanted = batch::wanted::<P>(&events, &streams);
-        let loaded = table
-            .iter()
-            .filter(|row| wanted.contains(&row.key()))
-            .cloned();
+        let loaded = table.iter().filter(|row| wanted.contains(&row.key())).cloned();
         let (changes, more) = batch::fold::<P>(Rows::loaded(loaded), &events, &streams, None);
         table.retain(|row| !changes.removed.contains(&row.session_id().0));
-        table.retain(|row| {
-            changes
-                .rows
-                .iter()
-                .all(|changed| changed.key() != row.key())
-        });
+        table.retain(|row| changes.rows.iter().all(|changed| changed.key() != row.key()));
         table.extend(changes.rows);
         streams.extend(more.iter().map(|event| event.stream.clone()));
         parked.extend(more);

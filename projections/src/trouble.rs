@@ -20,22 +20,14 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     pub(crate) fn new(what: &'static str) -> Self {
-        Self {
-            what,
-            since: None,
-            pause: FIRST_PAUSE,
-        }
+        Self { what, since: None, pause: FIRST_PAUSE }
     }
 
     /// It failed: how long to wait.
     pub(crate) fn failed(&mut self, error: &(dyn Error + 'static)) -> Duration {
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            tracing::warn!(
-                what = self.what,
-                error,
-                "trouble; trying again until it passes"
-            );
+            tracing::warn!(what = self.what, error, "trouble; trying again until it passes");
         }
         let pause = jittered(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

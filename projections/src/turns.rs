@@ -124,14 +124,8 @@ fn changed(event: &SessionEvent) -> Option<TurnId> {
 }
 
 fn requested(fact: &Fact<'_>) -> Result<TurnRow, FoldError> {
-    let SessionEvent::TurnRequested {
-        turn_id,
-        message_id,
-        answer_id,
-        settings,
-        pool,
-        at,
-    } = fact.event
+    let SessionEvent::TurnRequested { turn_id, message_id, answer_id, settings, pool, at } =
+        fact.event
     else {
         return Err(FoldError::Unfit("a turn must begin with TurnRequested"));
     };
@@ -164,46 +158,24 @@ fn requested(fact: &Fact<'_>) -> Result<TurnRow, FoldError> {
 
 fn change(row: &mut TurnRow, event: &SessionEvent, position: Position) {
     match event {
-        SessionEvent::AttemptStarted {
-            attempt,
-            worker_id,
-            at,
-            ..
-        } => {
+        SessionEvent::AttemptStarted { attempt, worker_id, at, .. } => {
             row.status = TurnStatus::Running;
             row.attempt = *attempt;
             row.worker_id = Some(worker_id.clone());
             row.started_at = Some(*at);
         }
-        SessionEvent::TurnCompleted {
-            attempt,
-            finish_reason,
-            completion,
-            at,
-            ..
-        } => {
+        SessionEvent::TurnCompleted { attempt, finish_reason, completion, at, .. } => {
             row.end(TurnStatus::Completed, *attempt, *at);
             row.finish_reason = Some(*finish_reason);
             row.answer(completion);
         }
-        SessionEvent::TurnFailed {
-            attempt,
-            error,
-            usage,
-            at,
-            ..
-        } => {
+        SessionEvent::TurnFailed { attempt, error, usage, at, .. } => {
             row.end(TurnStatus::Failed, *attempt, *at);
             row.error = Some(error.clone());
             row.usage = *usage;
         }
         SessionEvent::CancelRequested { at, .. } => row.cancel_requested_at = Some(*at),
-        SessionEvent::TurnCancelled {
-            attempt,
-            completion,
-            at,
-            ..
-        } => {
+        SessionEvent::TurnCancelled { attempt, completion, at, .. } => {
             row.end(TurnStatus::Cancelled, *attempt, *at);
             if let Some(completion) = completion {
                 row.answer(completion);

@@ -88,14 +88,7 @@ fn worker_id(config: &Config) -> Result<WorkerId, ServerError> {
 
 pub(crate) fn authenticator(config: &Config, pool: PgPool) -> Result<Authenticator, ServerError> {
     let auth = &config.auth;
-    let from_environment = auth.hs256_secret_env.as_ref().map(|name| {
-        let environment = Environment::of_process();
-        environment.get(name).map(str::to_owned).ok_or(ServerError::Missing("the JWT secret's variable"))
-    });
-    let secret = match from_environment.transpose()? {
-        Some(secret) => Some(secret),
-        None => auth.hs256_secret.as_ref().map(|secret| secret.expose().to_owned()),
-    };
+    let secret = auth.hs256_secret.as_ref().map(|secret| secret.expose().to_owned());
     let secret = secret.map(SharedSecret::new).transpose()?;
     let jwks = auth.jwks_url.as_ref().map(JwksConfig::new);
     let jwt = (secret.is_some() || jwks.is_some()).then(|| JwtConfig {

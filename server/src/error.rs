@@ -13,7 +13,9 @@ pub(crate) enum ServerError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Catalog(#[from] workers::catalog::CatalogError),
-    #[error("{0} is not set: put it into the environment or the configuration, or use `colloquy dev`")]
+    #[error(
+        "{0} is not set: put it into the environment or the configuration, or use `colloquy dev`"
+    )]
     Missing(&'static str),
     #[error("an id can't be used")]
     Id(#[source] domain::InvalidId),
@@ -27,9 +29,13 @@ pub(crate) enum ServerError {
     Key(#[from] api::auth::ApiKeyError),
     #[error("{} of the database's migrations are pending; run `colloquy migrate up`", .0)]
     PendingMigrations(usize),
-    #[error("migration {0} in the database is not the one of this binary; is it an older or newer build?")]
+    #[error(
+        "migration {0} in the database is not the one of this binary; is it an older or newer build?"
+    )]
     ForeignMigration(i64),
-    #[error("can't listen on {address}; is another process there? (--listen chooses another address)")]
+    #[error(
+        "can't listen on {address}; is another process there? (--listen chooses another address)"
+    )]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("the private servers failed")]
     Local(#[from] local::LocalError),

@@ -90,7 +90,8 @@ impl Process {
         if has(Role::Relay) {
             let (app, stop) = (app.clone(), back_stop.clone());
             back.spawn(async move {
-                workers::relay::run(app.store, app.broker, Arc::new(domain::SystemClock), stop).await;
+                workers::relay::run(app.store, app.broker, Arc::new(domain::SystemClock), stop)
+                    .await;
                 "relay"
             });
         }
@@ -111,7 +112,11 @@ impl Process {
                 .await
                 .map_err(|source| ServerError::Listen { address: wanted, source })?;
             address = listener.local_addr().ok();
-            front.spawn(serve_http(listener, api_router(config, &app, lifecycle)?, lifecycle.clone()));
+            front.spawn(serve_http(
+                listener,
+                api_router(config, &app, lifecycle)?,
+                lifecycle.clone(),
+            ));
         }
         Ok(Self { app, address, front, back, back_stop })
     }
@@ -192,6 +197,7 @@ fn api_router(
         authenticator: app::authenticator(config, app.store.pool().clone())?,
         probe: Arc::new(Providers::new(Arc::clone(&app.catalog))),
         max_body_bytes: config.http.max_body_bytes,
+        request_timeout: Duration::from_secs(config.http.request_timeout_seconds),
         position_patience: POSITION_PATIENCE,
         keep_alive: KEEP_ALIVE,
         stopping: lifecycle.stopping.clone(),
@@ -213,8 +219,7 @@ async fn serve_http(
         }
     });
     let Lifecycle { stopping, abandon } = lifecycle;
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
     tokio::select! {
         served = serving => served.map_err(ServerError::Http)?,
         () = abandon.cancelled() => {}

@@ -10,8 +10,10 @@ use crate::error::ServerError;
 
 /// Starts logging to standard error, so that a command's output stays clean.
 pub(crate) fn start(log: &Log) -> Result<(), ServerError> {
-    let filter =
-        EnvFilter::try_new(&log.filter).map_err(|_| ServerError::Filter(log.filter.clone()))?;
+    // Libraries that report each lost connection many times over; the configured filter,
+    // which comes later, can still ask for more.
+    let filter = EnvFilter::try_new(format!("sqlx=error,async_nats=warn,{}", log.filter))
+        .map_err(|_| ServerError::Filter(log.filter.clone()))?;
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -187,10 +187,11 @@ impl Client {
     pub async fn open(&self, request: RequestBuilder) -> EventStream {
         let request = request.header("accept", "text/event-stream");
         let response = request.send().await.unwrap();
-        if !response.status().is_success() {
-            panic!("{} {}", response.status(), response.text().await.unwrap_or_default());
+        let status = response.status();
+        if status.is_success() {
+            return EventStream::new(response);
         }
-        EventStream::new(response)
+        panic!("{status} {}", response.text().await.unwrap_or_default());
     }
 
     /// The turn once it has ended; nodes that don't answer are asked again.

@@ -67,13 +67,11 @@ impl EventStream {
                 }
             }
             let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
-            match chunk.expect("a stream gives a sign of life")? {
-                Some(bytes) => self.buffer.extend_from_slice(&bytes),
-                None => {
-                    assert!(self.buffer.is_empty(), "the stream ended in the middle of an event");
-                    return Ok(None);
-                }
-            }
+            let Some(bytes) = chunk.expect("a stream gives a sign of life")? else {
+                assert!(self.buffer.is_empty(), "the stream ended in the middle of an event");
+                return Ok(None);
+            };
+            self.buffer.extend_from_slice(&bytes);
         }
     }
 
@@ -103,8 +101,8 @@ impl EventStream {
             fields += 1;
             match name {
                 "id" => event.id = Some(value.to_owned()),
-                "event" => event.name = value.to_owned(),
-                "data" if event.data.is_empty() => event.data = value.to_owned(),
+                "event" => value.clone_into(&mut event.name),
+                "data" if event.data.is_empty() => value.clone_into(&mut event.data),
                 "data" => event.data = format!("{}\n{value}", event.data),
                 other => panic!("unknown field {other:?} in {block:?}"),
             }

@@ -131,7 +131,12 @@ impl Answer {
     }
 
     /// The completion, once every frame is out.
-    pub(crate) fn completion(&self, turn: &Turn, prompt: &Prompt, now: DateTime<Utc>) -> Completion {
+    pub(crate) fn completion(
+        &self,
+        turn: &Turn,
+        prompt: &Prompt,
+        now: DateTime<Utc>,
+    ) -> Completion {
         let message = Message {
             id: turn.answer_id,
             parent_id: Some(turn.message_id),

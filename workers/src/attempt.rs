@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use broker::{Frame, Job, ReceivedJob, Terminal};
 use commands::{Caller, CommandError, Executed};
-use domain::session::{
-    Prompt, Rejection, Session, SessionCommand, Turn, TurnError, prompt_for,
-};
+use domain::session::{Prompt, Rejection, Session, SessionCommand, Turn, TurnError, prompt_for};
 use domain::{Actor, TurnId};
 use futures::StreamExt;
 use tokio::time::{Instant, Interval};

@@ -171,7 +171,7 @@ async fn publish(
 ) -> Result<(), RelayError> {
     let mut jobs = FuturesUnordered::new();
     for event in page {
-        if let Some((pool, job)) = job_of(event)? {
+        if let Some((pool, job)) = job_of(event) {
             jobs.push(async move { broker.publish_job(&pool, &job, "first").await });
         }
     }
@@ -198,17 +198,18 @@ async fn publish(
 
 /// The job that follows from `event`, with its pool. An event that can't be read makes none:
 /// the projections park it, and its session is stuck until it is mended.
-fn job_of(event: &RecordedEvent) -> Result<Option<(String, Job)>, RelayError> {
+fn job_of(event: &RecordedEvent) -> Option<(String, Job)> {
     if event.event_type != "TurnRequested" {
-        return Ok(None);
+        return None;
     }
     let ids = (event.tenant_id.parse(), event.aggregate_id.parse(), event.decode());
-    let (Ok(tenant_id), Ok(session_id), Ok(SessionEvent::TurnRequested { turn_id, pool, .. })) = ids
+    let (Ok(tenant_id), Ok(session_id), Ok(SessionEvent::TurnRequested { turn_id, pool, .. })) =
+        ids
     else {
         tracing::error!(position = event.position, "a turn's request can't be read");
-        return Ok(None);
+        return None;
     };
-    Ok(Some((pool, Job { tenant_id, session_id, turn_id })))
+    Some((pool, Job { tenant_id, session_id, turn_id }))
 }
 
 async fn checkpoint(lock: &mut PgConnection) -> Result<Position, StoreError> {

@@ -39,12 +39,8 @@ impl Sweeper {
         }
         self.next = Instant::now() + INTERVAL;
         self.round += 1;
-        let waiting = projections::queued_turns(
-            store.pool(),
-            self.clock.now() - INTERVAL,
-            LIMIT,
-        )
-        .await?;
+        let waiting =
+            projections::queued_turns(store.pool(), self.clock.now() - INTERVAL, LIMIT).await?;
         let round = format!("sweep-{}-{}", std::process::id(), self.round);
         for turn in &waiting {
             let job = Job {

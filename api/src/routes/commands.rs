@@ -8,10 +8,10 @@ use domain::{CommandId, MessageId, SessionId, SettingsPatch, TurnId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Accepted;
 use super::messages::{NewUserMessage, turn_ids};
 use super::sessions::{NewSession, SessionChange};
 use super::turns::find;
-use super::Accepted;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::Body;
@@ -68,9 +68,7 @@ fn command(state: &ApiState, request: CommandRequest) -> Result<SessionCommand, 
     let fields = request.fields;
     let update = |update| Ok(SessionCommand::UpdateSession(update));
     match request.command.as_str() {
-        "CreateSession" => {
-            Ok(SessionCommand::CreateSession(read::<NewSession>(fields)?.into()))
-        }
+        "CreateSession" => Ok(SessionCommand::CreateSession(read::<NewSession>(fields)?.into())),
         "UpdateSession" => update(read::<SessionChange>(fields)?.into()),
         "RenameSession" => {
             let Title { title } = read(fields)?;

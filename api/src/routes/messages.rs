@@ -6,9 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use domain::session::{NewMessage, OnBusy, SendMessage, SessionCommand, TurnIds};
-use domain::{
-    ContentPart, FinishReason, MessageId, Role, SessionId, SettingsPatch, TurnId, Usage,
-};
+use domain::{ContentPart, FinishReason, MessageId, Role, SessionId, SettingsPatch, TurnId, Usage};
 use eventstore::Position;
 use projections::{HistoryMessage, MessageOrder};
 use serde::{Deserialize, Serialize};
@@ -198,8 +196,7 @@ pub(crate) async fn list(
         Order::Desc => MessageOrder::NewestFirst,
     };
     position::wait(&state, query.min_position).await?;
-    let read =
-        || projections::list_messages(state.pool(), &caller.actor, id, order, after, limit);
+    let read = || projections::list_messages(state.pool(), &caller.actor, id, order, after, limit);
     let page = match read().await? {
         Some(page) => page,
         None => {

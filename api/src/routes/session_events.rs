@@ -173,8 +173,7 @@ impl Follower {
     async fn look(&mut self) -> Option<TurnId> {
         let actor = &self.caller.actor;
         let pool = self.state.pool();
-        let found =
-            projections::turns_after(pool, actor, self.session_id, self.after, 100).await;
+        let found = projections::turns_after(pool, actor, self.session_id, self.after, 100).await;
         let turns = match found {
             Ok(turns) => turns,
             Err(error) => {

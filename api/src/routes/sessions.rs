@@ -17,11 +17,11 @@ use serde_json::value::RawValue;
 
 use super::{Accepted, List, execute};
 use crate::caller::Authenticated;
+use crate::cursor;
 use crate::error::ApiError;
 use crate::extract::{Body, OptionalBody, Params, PathId};
 use crate::position::{self, MinPosition};
 use crate::state::ApiState;
-use crate::cursor;
 
 /// A session as clients see it.
 #[derive(Debug, Serialize)]
@@ -109,9 +109,8 @@ fn fresh_view(
     session: &Session,
     position: Option<Position>,
 ) -> Result<Response, ApiError> {
-    let raw = |json: serde_json::Result<Box<RawValue>>| {
-        json.map_err(|error| ApiError::internal(&error))
-    };
+    let raw =
+        |json: serde_json::Result<Box<RawValue>>| json.map_err(|error| ApiError::internal(&error));
     let (Some((_, user_id)), Some(created_at)) = (session.owner.clone(), session.created_at) else {
         return Err(ApiError::session_not_found());
     };
@@ -170,8 +169,7 @@ pub(crate) async fn list(
     let limit = cursor::limit(query.limit)?;
     let after = cursor::decode(query.cursor.as_deref())?;
     position::wait(&state, query.min_position).await?;
-    let filter =
-        SessionFilter { archived: query.archived, tag: query.tag, user_id: query.user_id };
+    let filter = SessionFilter { archived: query.archived, tag: query.tag, user_id: query.user_id };
     let page =
         projections::list_sessions(state.pool(), &caller.actor, &filter, after, limit).await?;
     let next_cursor = page.next.and_then(|next| cursor::encode(&next));

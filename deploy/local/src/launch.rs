@@ -56,17 +56,10 @@ pub(crate) struct Service<K> {
 impl<K: Kind> Service<K> {
     /// Starts on the port of last time if it is free, else on any.
     pub(crate) async fn start(kind: K, home: PathBuf, owner: File) -> Result<Self, LocalError> {
-        let mut service = Self {
-            kind,
-            home,
-            port: 0,
-            running: None,
-            owner: Some(owner),
-        };
+        let mut service = Self { kind, home, port: 0, running: None, owner: Some(owner) };
         let last = fs::read_to_string(service.port_file()).ok();
-        let last = last
-            .and_then(|text| text.trim().parse().ok())
-            .filter(|port| ports::is_free(*port));
+        let last =
+            last.and_then(|text| text.trim().parse().ok()).filter(|port| ports::is_free(*port));
         for attempt in 1.. {
             service.port = match last {
                 Some(port) if attempt == 1 => port,
@@ -88,10 +81,7 @@ impl<K: Kind> Service<K> {
     /// Starts the stopped server again, on the same port and data.
     pub(crate) async fn start_again(&mut self) -> Result<(), LocalError> {
         if self.is_running() {
-            return Err(LocalError::WrongState {
-                server: K::NAME,
-                state: "running",
-            });
+            return Err(LocalError::WrongState { server: K::NAME, state: "running" });
         }
         if self.owner.is_none() {
             self.owner = Some(own(&self.home).await?);
@@ -136,26 +126,15 @@ impl<K: Kind> Service<K> {
         loop {
             if !server.is_running() {
                 let (log, tail) = (self.log(), files::log_tail(&self.log(), log_start));
-                return Err(LocalError::EndedEarly {
-                    server: K::NAME,
-                    log,
-                    tail,
-                });
+                return Err(LocalError::EndedEarly { server: K::NAME, log, tail });
             }
-            if self
-                .kind
-                .is_ready(&self.home, server.pid(), self.port)
-                .await
-            {
+            if self.kind.is_ready(&self.home, server.pid(), self.port).await {
                 return Ok(());
             }
             if Instant::now() >= deadline {
                 server.stop().await?;
                 let what = format!("{} to become ready", K::NAME);
-                return Err(LocalError::Deadline {
-                    what,
-                    after: READY_DEADLINE,
-                });
+                return Err(LocalError::Deadline { what, after: READY_DEADLINE });
             }
             sleep(POLL).await;
         }
@@ -180,28 +159,18 @@ impl<K: Kind> Service<K> {
 
     pub(crate) async fn pause(&mut self) -> Result<(), LocalError> {
         match &mut self.running {
-            Some(server) => server
-                .pause()
-                .await?
-                .then_some(())
-                .ok_or_else(Self::not_running),
+            Some(server) => server.pause().await?.then_some(()).ok_or_else(Self::not_running),
             None => Err(Self::not_running()),
         }
     }
 
     pub(crate) fn resume(&mut self) -> Result<(), LocalError> {
-        let sent = self
-            .running
-            .as_mut()
-            .is_some_and(|server| server.signal(Signal::CONT));
+        let sent = self.running.as_mut().is_some_and(|server| server.signal(Signal::CONT));
         sent.then_some(()).ok_or_else(Self::not_running)
     }
 
     fn not_running() -> LocalError {
-        LocalError::WrongState {
-            server: K::NAME,
-            state: "not running",
-        }
+        LocalError::WrongState { server: K::NAME, state: "not running" }
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -235,8 +204,5 @@ pub(crate) async fn own(home: &Path) -> Result<File, LocalError> {
         return Ok(file);
     }
     let owner = fs::read_to_string(&path).unwrap_or_default();
-    Err(LocalError::InUse {
-        folder: home.to_owned(),
-        owner: owner.trim().to_owned(),
-    })
+    Err(LocalError::InUse { folder: home.to_owned(), owner: owner.trim().to_owned() })
 }

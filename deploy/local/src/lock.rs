@@ -32,10 +32,7 @@ pub(crate) async fn take(path: &Path, patience: Duration) -> Result<Option<File>
             }
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(source)) => {
-                return Err(LocalError::Io {
-                    doing: format!("lock {}", path.display()),
-                    source,
-                });
+                return Err(LocalError::Io { doing: format!("lock {}", path.display()), source });
             }
         }
     }

@@ -27,21 +27,13 @@ impl NatsOptions {
     /// For data that stays: found again at the next start.
     pub fn lasting(folder: impl Into<PathBuf>) -> Self {
         let source = Source::from_environment();
-        Self {
-            folder: folder.into(),
-            source,
-            max_file_megabytes: 8192,
-        }
+        Self { folder: folder.into(), source, max_file_megabytes: 8192 }
     }
 
     /// For a test.
     pub fn temporary(folder: impl Into<PathBuf>) -> Self {
         let source = Source::from_environment();
-        Self {
-            folder: folder.into(),
-            source,
-            max_file_megabytes: 4096,
-        }
+        Self { folder: folder.into(), source, max_file_megabytes: 4096 }
     }
 }
 
@@ -63,9 +55,7 @@ impl Nats {
         let owner = launch::own(&home).await?;
         let program = find::nats(options.source).await?;
         let kind = NatsKind::new(program, &home, options.max_file_megabytes)?;
-        Ok(Self {
-            service: Service::start(kind, home, owner).await?,
-        })
+        Ok(Self { service: Service::start(kind, home, owner).await? })
     }
 
     /// The connection URL, with name and password. Mind that the Rust client leaves them out
@@ -139,10 +129,7 @@ impl Nats {
     /// When the server runs, or the files cannot be deleted.
     pub fn delete_store(&mut self) -> Result<(), LocalError> {
         if self.is_running() {
-            return Err(LocalError::WrongState {
-                server: NatsKind::NAME,
-                state: "running",
-            });
+            return Err(LocalError::WrongState { server: NatsKind::NAME, state: "running" });
         }
         files::remove(&self.store_dir())
     }
@@ -166,8 +153,6 @@ impl Nats {
 
 impl fmt::Debug for Nats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Nats")
-            .field("port", &self.port())
-            .finish_non_exhaustive()
+        f.debug_struct("Nats").field("port", &self.port()).finish_non_exhaustive()
     }
 }

@@ -42,10 +42,7 @@ pub(crate) fn postgres_home(
         tracing::warn!(target = %target.display(), "the Postgres data is gone; starting empty");
         fs::remove_file(&home).doing(|| format!("remove the link {}", home.display()))?;
     }
-    if folder
-        .parent()
-        .is_none_or(|above| identity.may_enter(above))
-    {
+    if folder.parent().is_none_or(|above| identity.may_enter(above)) {
         identity.let_through(&folder)?;
         files::create(&home)?;
         identity.own(&home)?;
@@ -82,18 +79,14 @@ pub(crate) fn shared_folder(
             || (files::create(place).is_ok() && files::set_mode(place, 0o755).is_ok());
         created && is_ours(place) && identity.may_enter(place)
     };
-    places
-        .iter()
-        .find(usable)
-        .cloned()
-        .ok_or_else(|| LocalError::OutOfReach {
-            user: identity.name.clone(),
-            tried: places
-                .iter()
-                .map(|place| place.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+    places.iter().find(usable).cloned().ok_or_else(|| LocalError::OutOfReach {
+        user: identity.name.clone(),
+        tried: places
+            .iter()
+            .map(|place| place.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
 }
 
 /// Guards against a folder that somebody else put into a place open to all.

@@ -26,10 +26,7 @@ pub(crate) fn free() -> Result<u16, LocalError> {
     }
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing(|| "find a free port".into())?;
-    Ok(listener
-        .local_addr()
-        .doing(|| "find a free port".into())?
-        .port())
+    Ok(listener.local_addr().doing(|| "find a free port".into())?.port())
 }
 
 /// Whether a server could listen on `port` now.

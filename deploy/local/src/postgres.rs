@@ -50,19 +50,13 @@ impl Postgres {
         if major.is_none() {
             cluster::create(&kind, &home, &password_file, options.durable_setup).await?;
         }
-        Ok(Self {
-            service: Service::start(kind, home, owner).await?,
-            password,
-        })
+        Ok(Self { service: Service::start(kind, home, owner).await?, password })
     }
 
     /// The connection URL of `database`, with the owner's name and password.
     pub fn url(&self, database: &str) -> String {
         let (password, port) = (&self.password, self.port());
-        format!(
-            "postgres://{USER}:{password}@{}:{port}/{database}",
-            Ipv4Addr::LOCALHOST
-        )
+        format!("postgres://{USER}:{password}@{}:{port}/{database}", Ipv4Addr::LOCALHOST)
     }
 
     /// The port on 127.0.0.1; it stays the same through restarts.
@@ -181,8 +175,6 @@ impl Postgres {
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres")
-            .field("port", &self.port())
-            .finish_non_exhaustive()
+        f.debug_struct("Postgres").field("port", &self.port()).finish_non_exhaustive()
     }
 }

@@ -70,18 +70,11 @@ impl Supervised {
         // When this fails the pipe is dropped, so whatever was started ends.
         let server = timeout(START_DEADLINE, read)
             .await
-            .map_err(|_| LocalError::Deadline {
-                what: "sh".into(),
-                after: START_DEADLINE,
-            })?
+            .map_err(|_| LocalError::Deadline { what: "sh".into(), after: START_DEADLINE })?
             .map_err(std::io::Error::other)
             .flatten()
             .doing(|| "start a server".into())?;
-        Ok(Self {
-            script: Some(script),
-            lifeline,
-            server,
-        })
+        Ok(Self { script: Some(script), lifeline, server })
     }
 
     /// The server's process id.
@@ -120,10 +113,7 @@ impl Supervised {
             }
             if Instant::now() >= deadline {
                 let what = format!("process {} to pause", self.server.as_raw_nonzero());
-                return Err(LocalError::Deadline {
-                    what,
-                    after: PAUSE_DEADLINE,
-                });
+                return Err(LocalError::Deadline { what, after: PAUSE_DEADLINE });
             }
             sleep(POLL).await;
         }
@@ -151,10 +141,7 @@ impl Supervised {
         while self.is_running() {
             if Instant::now() >= deadline {
                 let what = format!("process {} to end", self.server.as_raw_nonzero());
-                return Err(LocalError::Deadline {
-                    what,
-                    after: patience,
-                });
+                return Err(LocalError::Deadline { what, after: patience });
             }
             sleep(POLL).await;
         }
@@ -174,22 +161,10 @@ impl Drop for Supervised {
 
 fn shell(order: Order<'_>) -> Command {
     let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        SCRIPT,
-        "colloquy-supervise",
-        order.stop_signal,
-        GRACE_SECONDS,
-    ]);
+    command.args(["-c", SCRIPT, "colloquy-supervise", order.stop_signal, GRACE_SECONDS]);
     command.arg(order.log).args(order.command_line);
-    command
-        .current_dir(order.home)
-        .process_group(0)
-        .env("LC_ALL", "C");
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::from(order.lock))
-        .stderr(Stdio::piped());
+    command.current_dir(order.home).process_group(0).env("LC_ALL", "C");
+    command.stdin(Stdio::piped()).stdout(Stdio::from(order.lock)).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os().filter(|(name, _)| changes_postgres(name)) {
         command.env_remove(name);
     }

@@ -46,10 +46,7 @@ impl TemporaryFolder {
         let in_use = File::create(&path)
             .and_then(|file| file.lock().map(|()| file))
             .doing(|| format!("lock {}", path.display()))?;
-        Ok(Self {
-            folder,
-            _in_use: in_use,
-        })
+        Ok(Self { folder, _in_use: in_use })
     }
 
     /// Where the folder is.
@@ -72,10 +69,7 @@ fn sweep(place: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        let ours = entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(PREFIX.as_bytes());
+        let ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
         if ours && is_abandoned(&entry.path()) {
             let _ = files::remove(&entry.path());
         }
@@ -99,10 +93,7 @@ mod tests {
     use super::*;
 
     fn make_old(folder: &Path) {
-        File::open(folder)
-            .unwrap()
-            .set_modified(SystemTime::UNIX_EPOCH)
-            .unwrap();
+        File::open(folder).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     }
 
     #[test]

@@ -24,20 +24,10 @@ pub(crate) fn assert_in_order(log: &[RecordedEvent]) {
     let mut ids: HashSet<Uuid> = HashSet::new();
     for (expected, event) in (1..).zip(log) {
         assert_eq!(event.position, expected, "positions have no hole");
-        let version = versions
-            .entry((&event.aggregate_type, &event.aggregate_id))
-            .or_default();
+        let version = versions.entry((&event.aggregate_type, &event.aggregate_id)).or_default();
         *version += 1;
-        assert_eq!(
-            event.sequence, *version,
-            "versions of {} have no hole",
-            event.aggregate_id
-        );
-        assert!(
-            ids.insert(event.event_id),
-            "event {} stands twice",
-            event.event_id
-        );
+        assert_eq!(event.sequence, *version, "versions of {} have no hole", event.aggregate_id);
+        assert!(ids.insert(event.event_id), "event {} stands twice", event.event_id);
     }
 }
 
@@ -74,9 +64,5 @@ pub(crate) fn positions(log: &[RecordedEvent], command: &AppendCommand) -> Vec<P
 }
 
 pub(crate) fn event_ids(command: &AppendCommand) -> impl Iterator<Item = Uuid> {
-    command
-        .streams
-        .iter()
-        .flat_map(|stream| &stream.events)
-        .map(|event| event.event_id)
+    command.streams.iter().flat_map(|stream| &stream.events).map(|event| event.event_id)
 }

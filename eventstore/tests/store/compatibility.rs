@@ -24,14 +24,8 @@ async fn postgres_es_loads_what_we_appended() {
     let id = new_id().to_string();
     let events = a_conversation();
     let (opening, rest) = events.split_at(1);
-    store
-        .append(command(vec![stream_of(&id, 0, opening)]))
-        .await
-        .unwrap();
-    store
-        .append(command(vec![stream_of(&id, 1, rest)]))
-        .await
-        .unwrap();
+    store.append(command(vec![stream_of(&id, 0, opening)])).await.unwrap();
+    store.append(command(vec![stream_of(&id, 1, rest)])).await.unwrap();
 
     let repository = PostgresEventRepository::new(store.pool().clone());
     let theirs = PersistedEventStore::<_, Session>::new_event_store(repository);
@@ -40,10 +34,7 @@ async fn postgres_es_loads_what_we_appended() {
     assert_eq!(*context.aggregate(), ours);
     assert_eq!(context.current_sequence, events.len());
     let envelopes = theirs.load_events(&id).await.unwrap();
-    let theirs: Vec<_> = envelopes
-        .into_iter()
-        .map(|envelope| envelope.payload)
-        .collect();
+    let theirs: Vec<_> = envelopes.into_iter().map(|envelope| envelope.payload).collect();
     assert_eq!(theirs, events);
 
     // Our own ways of loading: whole, and from any version on.
@@ -84,16 +75,10 @@ fn a_conversation() -> Vec<SessionEvent> {
             events.push(event);
         }
     };
-    let metadata = BTreeMap::from([(
-        "nested".to_owned(),
-        serde_json::json!({"a": [1, 2.5, null]}),
-    )]);
+    let metadata =
+        BTreeMap::from([("nested".to_owned(), serde_json::json!({"a": [1, 2.5, null]}))]);
     let title = Some("Grüße \"and\" \\ 🙂".to_owned());
-    let create = CreateSession {
-        title,
-        metadata,
-        ..CreateSession::default()
-    };
+    let create = CreateSession { title, metadata, ..CreateSession::default() };
     carry_out(SessionCommand::CreateSession(create), ActorRole::User);
     for finished in [true, false] {
         let ids = TurnIds {
@@ -104,17 +89,9 @@ fn a_conversation() -> Vec<SessionEvent> {
         carry_out(send(ids), ActorRole::User);
         let turn_id = ids.turn_id;
         let worker_id = "worker-1".parse().unwrap();
-        let start = SessionCommand::StartAttempt {
-            turn_id,
-            worker_id,
-            takeover: false,
-        };
+        let start = SessionCommand::StartAttempt { turn_id, worker_id, takeover: false };
         carry_out(start, ActorRole::System);
-        let end = if finished {
-            complete(ids)
-        } else {
-            fail(turn_id)
-        };
+        let end = if finished { complete(ids) } else { fail(turn_id) };
         carry_out(end, ActorRole::System);
     }
     events
@@ -130,11 +107,7 @@ fn context(role: ActorRole) -> Context {
     };
     Context {
         now: "2026-01-02T03:04:05.678901Z".parse().unwrap(),
-        actor: Actor {
-            tenant_id: "acme".parse().unwrap(),
-            user_id: "ann".parse().unwrap(),
-            role,
-        },
+        actor: Actor { tenant_id: "acme".parse().unwrap(), user_id: "ann".parse().unwrap(), role },
         models: Arc::new(Models::new(vec![model])),
     }
 }
@@ -144,9 +117,7 @@ fn send(ids: TurnIds) -> SessionCommand {
         ids,
         message: NewMessage {
             role: Role::User,
-            content: vec![ContentPart::text(
-                "line\nbreak\u{0}\t\"quoted\"".replace('\0', " "),
-            )],
+            content: vec![ContentPart::text("line\nbreak\u{0}\t\"quoted\"".replace('\0', " "))],
             name: None,
         },
         parent_id: None,
@@ -170,11 +141,7 @@ fn complete(ids: TurnIds) -> SessionCommand {
         finish_reason: FinishReason::Stop,
         completion: Completion {
             message,
-            usage: Usage {
-                prompt_tokens: 3,
-                completion_tokens: 2,
-                ..Usage::default()
-            },
+            usage: Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() },
             timing: Timing::default(),
             delta_lengths: vec![2, 7],
         },
@@ -186,12 +153,7 @@ fn fail(turn_id: TurnId) -> SessionCommand {
         code: "provider_unavailable".to_owned(),
         message: "the provider is away".to_owned(),
     };
-    SessionCommand::FailTurn {
-        turn_id,
-        attempt: 1,
-        error,
-        usage: None,
-    }
+    SessionCommand::FailTurn { turn_id, attempt: 1, error, usage: None }
 }
 
 #[test]

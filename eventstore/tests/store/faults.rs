@@ -37,11 +37,8 @@ async fn what_is_malformed_hurts_nobody_else_in_its_batch() {
     until_waiting(&mut raw(&url).await, 1).await;
     let mut tasks = Vec::new();
     for number in 0..20 {
-        let mut append = remembered(
-            &format!("c-{number}"),
-            "b",
-            vec![stream(&number.to_string(), 0, 2)],
-        );
+        let mut append =
+            remembered(&format!("c-{number}"), "b", vec![stream(&number.to_string(), 0, 2)]);
         match number {
             5 => append.streams[0].events[1].payload = "{not json".to_owned(),
             11 => append.command.as_mut().unwrap().outcome = "nor this".to_owned(),
@@ -50,10 +47,7 @@ async fn what_is_malformed_hurts_nobody_else_in_its_batch() {
         tasks.push((number, append.clone(), start(&store, append).await));
     }
     hold.release().await;
-    assert!(matches!(
-        first.await.unwrap(),
-        Ok(Verdict::Appended { first: 1, last: 1 })
-    ));
+    assert!(matches!(first.await.unwrap(), Ok(Verdict::Appended { first: 1, last: 1 })));
     let mut results = Vec::new();
     for (number, append, task) in tasks {
         results.push((number, append, task.await.unwrap()));
@@ -67,13 +61,7 @@ async fn what_is_malformed_hurts_nobody_else_in_its_batch() {
             (5 | 11, Err(StoreError::Database { .. })) => {
                 assert!(positions(&log, &append).is_empty());
                 let id = &append.command.as_ref().unwrap().command_id;
-                assert!(
-                    store
-                        .find_command("acme", "ann", id)
-                        .await
-                        .unwrap()
-                        .is_none()
-                );
+                assert!(store.find_command("acme", "ann", id).await.unwrap().is_none());
             }
             (_, Ok(Verdict::Appended { first, last })) => assert_stands(&log, &append, first, last),
             (_, other) => panic!("append {number}: {other:?}"),
@@ -102,30 +90,12 @@ async fn waiting_appends_go_in_one_batch_but_one_of_a_stream_after_the_other() {
     hold.release().await;
     first.await.unwrap().unwrap();
     let verdicts = join_all(rivals).await;
-    let won = verdicts
-        .iter()
-        .filter(|one| matches!(one, Ok(Ok(Verdict::Appended { .. }))))
-        .count();
-    let lost = verdicts
-        .iter()
-        .filter(|one| matches!(one, Ok(Ok(Verdict::Conflict))))
-        .count();
+    let won = verdicts.iter().filter(|one| matches!(one, Ok(Ok(Verdict::Appended { .. })))).count();
+    let lost = verdicts.iter().filter(|one| matches!(one, Ok(Ok(Verdict::Conflict)))).count();
     assert_eq!((won, lost), (3, 9));
     let twins = join_all(twins).await;
-    assert!(
-        matches!(twins[0], Ok(Ok(Verdict::Appended { .. }))),
-        "{twins:?}"
-    );
-    assert!(
-        matches!(
-            twins[1],
-            Ok(Ok(Verdict::Duplicate {
-                outcome: Some(_),
-                ..
-            }))
-        ),
-        "{twins:?}"
-    );
+    assert!(matches!(twins[0], Ok(Ok(Verdict::Appended { .. }))), "{twins:?}");
+    assert!(matches!(twins[1], Ok(Ok(Verdict::Duplicate { outcome: Some(_), .. }))), "{twins:?}");
     assert_in_order(&whole_log(&store).await);
 }
 
@@ -138,10 +108,7 @@ async fn an_append_whose_caller_goes_away_happens_all_the_same() {
     let left = timeout(Duration::from_millis(50), store.append(append.clone())).await;
     assert!(left.is_err(), "the append waits");
     hold.release().await;
-    store
-        .append(command(vec![stream("b", 0, 1)]))
-        .await
-        .unwrap();
+    store.append(command(vec![stream("b", 0, 1)])).await.unwrap();
     assert_stands(&whole_log(&store).await, &append, 1, 2);
 }
 
@@ -166,10 +133,7 @@ async fn a_backend_killed_in_the_middle_of_an_append_is_no_harm() {
         until_waiting(&mut watcher, 0).await;
     }
     hold.release().await;
-    assert!(matches!(
-        task.await.unwrap(),
-        Ok(Verdict::Appended { first: 1, last: 2 })
-    ));
+    assert!(matches!(task.await.unwrap(), Ok(Verdict::Appended { first: 1, last: 2 })));
     let log = whole_log(&store).await;
     assert_eq!(log.len(), 2);
     assert_stands(&log, &append, 1, 2);
@@ -178,46 +142,24 @@ async fn a_backend_killed_in_the_middle_of_an_append_is_no_harm() {
 #[tokio::test]
 async fn a_commit_whose_reply_is_lost_counts_once() {
     let url = database().await;
-    let port: u16 = url
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .split('/')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let port: u16 = url.rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
     let proxy = Proxy::before(port).await;
     let through = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.address.port()));
     let store = EventStore::new(pool(&through, 1));
     // The statement is prepared by now, so the next reply is that of its execution.
-    store
-        .append(command(vec![stream("a", 0, 1)]))
-        .await
-        .unwrap();
+    store.append(command(vec![stream("a", 0, 1)])).await.unwrap();
     let plain = command(vec![stream("a", 1, 2)]);
     proxy.lose_reply_to(&plain.streams[0].events[0].payload);
     match store.append(plain.clone()).await.unwrap() {
-        Verdict::Duplicate {
-            first: 2,
-            last: 3,
-            outcome: None,
-        } => {}
+        Verdict::Duplicate { first: 2, last: 3, outcome: None } => {}
         other => panic!("{other:?}"),
     }
     assert!(proxy.has_lost_it());
-    store
-        .append(command(vec![stream("b", 0, 1)]))
-        .await
-        .unwrap();
+    store.append(command(vec![stream("b", 0, 1)])).await.unwrap();
     let with_id = remembered("c", "body", vec![stream("a", 3, 1)]);
     proxy.lose_reply_to(&with_id.streams[0].events[0].payload);
     match store.append(with_id.clone()).await.unwrap() {
-        Verdict::Duplicate {
-            first: 5,
-            last: 5,
-            outcome: Some(_),
-        } => {}
+        Verdict::Duplicate { first: 5, last: 5, outcome: Some(_) } => {}
         other => panic!("{other:?}"),
     }
     assert!(proxy.has_lost_it());
@@ -230,9 +172,7 @@ async fn a_commit_whose_reply_is_lost_counts_once() {
 #[tokio::test]
 async fn appends_outlast_a_crash_of_postgres() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut postgres = Postgres::start(PostgresOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut postgres = Postgres::start(PostgresOptions::temporary(folder.path())).await.unwrap();
     let pool = connect(&postgres.url(DATABASE), &PoolOptions::default()).unwrap();
     migrate_up(&pool).await.unwrap();
     let store = EventStore::new(pool);
@@ -240,9 +180,7 @@ async fn appends_outlast_a_crash_of_postgres() {
     store.append(before.clone()).await.unwrap();
 
     postgres.kill().await.unwrap();
-    let meanwhile: Vec<_> = (0..5)
-        .map(|n| command(vec![stream(&format!("m{n}"), 0, 1)]))
-        .collect();
+    let meanwhile: Vec<_> = (0..5).map(|n| command(vec![stream(&format!("m{n}"), 0, 1)])).collect();
     let mut tasks = Vec::new();
     for append in &meanwhile {
         tasks.push(start(&store, append.clone()).await);
@@ -267,10 +205,7 @@ async fn appends_outlast_a_crash_of_postgres() {
 #[tokio::test]
 async fn an_append_that_finds_no_database_says_so_in_time() {
     let nowhere = EventStore::new(pool("postgres://nobody@127.0.0.1:9/none", 1));
-    let result = timeout(
-        Duration::from_secs(20),
-        nowhere.append(command(vec![stream("a", 0, 1)])),
-    );
+    let result = timeout(Duration::from_secs(20), nowhere.append(command(vec![stream("a", 0, 1)])));
     let error = result.await.expect("an answer in time").unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert!(error.is_unavailable());

@@ -67,11 +67,9 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, marker: Marker) {
 
 fn is_marked(request: &[u8], marker: &Marker) -> bool {
     let mut marker = marker.lock().unwrap();
-    let found = marker.as_ref().is_some_and(|text| {
-        request
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
-    });
+    let found = marker
+        .as_ref()
+        .is_some_and(|text| request.windows(text.len()).any(|window| window == text.as_bytes()));
     if found {
         *marker = None;
     }

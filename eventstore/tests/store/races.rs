@@ -46,11 +46,7 @@ async fn the_log_holds_what_was_acknowledged_and_nothing_else() {
         let store = stores[number % STORES].clone();
         tokio::spawn(write(store, number, seed.wrapping_add(number as u64)))
     });
-    let asked: Vec<Asked> = join_all(writers)
-        .await
-        .into_iter()
-        .flat_map(Result::unwrap)
-        .collect();
+    let asked: Vec<Asked> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
     // Those that nobody waited for may still be on their way.
     join_all(stores.iter().map(EventStore::close)).await;
     over.store(true, Ordering::SeqCst);
@@ -77,11 +73,7 @@ fn check(log: &[eventstore::RecordedEvent], asked: &[Asked]) -> usize {
                 assert_stands(log, &one.command, *first, *last);
                 appended += 1;
             }
-            Told::Verdict(Verdict::Duplicate {
-                first,
-                last,
-                outcome,
-            }) => {
+            Told::Verdict(Verdict::Duplicate { first, last, outcome }) => {
                 check_duplicate(log, asked, &one.command, (*first, *last), outcome.is_some());
             }
             // It may have gone through when it was sent again.
@@ -95,20 +87,14 @@ fn check(log: &[eventstore::RecordedEvent], asked: &[Asked]) -> usize {
             }
         }
     }
-    assert!(
-        log.iter().all(|event| known.contains(&event.event_id)),
-        "an event nobody asked for"
-    );
+    assert!(log.iter().all(|event| known.contains(&event.event_id)), "an event nobody asked for");
     appended
 }
 
 /// How often the very same command was sent.
 fn tries(asked: &[Asked], one: &Asked) -> usize {
     let first = event_ids(&one.command).next();
-    asked
-        .iter()
-        .filter(|other| event_ids(&other.command).next() == first)
-        .count()
+    asked.iter().filter(|other| event_ids(&other.command).next() == first).count()
 }
 
 /// A duplicate's positions hold the very events, or those of the command's first time.
@@ -161,11 +147,7 @@ async fn invent(store: &EventStore, random: &mut StdRng, id: String) -> AppendCo
     for offset in 0..[1, 1, 1, 2, 3][random.random_range(0..5)] {
         let name = STREAMS[(start + offset) % STREAMS.len()];
         let version = version(store, name).await;
-        let guess = if random.random_ratio(1, 10) {
-            version + 1
-        } else {
-            version
-        };
+        let guess = if random.random_ratio(1, 10) { version + 1 } else { version };
         streams.push(stream(name, guess, random.random_range(1..4)));
     }
     if random.random_ratio(1, 15) {
@@ -182,11 +164,7 @@ async fn version(store: &EventStore, name: &str) -> i64 {
     let newest = "SELECT coalesce(max(sequence), 0) FROM events
                   WHERE aggregate_type = $1 AND aggregate_id = $2";
     loop {
-        let read = sqlx::query_scalar(newest)
-            .bind(KIND)
-            .bind(name)
-            .fetch_one(store.pool())
-            .await;
+        let read = sqlx::query_scalar(newest).bind(KIND).bind(name).fetch_one(store.pool()).await;
         if let Ok(version) = read {
             return version;
         }
@@ -233,20 +211,12 @@ async fn a_reader_never_sees_a_later_event_before_an_earlier_one() {
     let over = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn(follow(reading.clone(), Arc::clone(&over)));
     let writers = (0..4).map(|writer| tokio::spawn(open_transactions(url.clone(), writer)));
-    let kept: usize = join_all(writers)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .sum();
+    let kept: usize = join_all(writers).await.into_iter().map(Result::unwrap).sum();
     over.store(true, Ordering::SeqCst);
     assert_eq!(reader.await.unwrap().len(), kept);
     let log = whole_log(&reading).await;
     assert_in_order(&log);
-    assert_eq!(
-        log.len(),
-        kept,
-        "what was rolled back left neither an event nor a hole"
-    );
+    assert_eq!(log.len(), kept, "what was rolled back left neither an event nor a hole");
 }
 
 /// Appends in explicit transactions, every third of which is rolled back. Tells how many events

@@ -34,10 +34,7 @@ async fn server() -> &'static Server {
         let pool = connect(&postgres.url(TEMPLATE), &PoolOptions::default()).unwrap();
         migrate_up(&pool).await.unwrap();
         pool.close().await;
-        Server {
-            postgres,
-            _folder: folder,
-        }
+        Server { postgres, _folder: folder }
     };
     SERVER.get_or_init(start).await
 }
@@ -46,11 +43,7 @@ async fn server() -> &'static Server {
 pub(crate) async fn database() -> String {
     let server = server().await;
     let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    server
-        .postgres
-        .create_database(&name, Some(TEMPLATE))
-        .await
-        .unwrap();
+    server.postgres.create_database(&name, Some(TEMPLATE)).await.unwrap();
     server.postgres.url(&name)
 }
 
@@ -64,10 +57,7 @@ pub(crate) async fn empty_database() -> String {
 
 /// A pool of `connections` at most.
 pub(crate) fn pool(url: &str, connections: u32) -> PgPool {
-    let options = PoolOptions {
-        max_connections: connections,
-        ..PoolOptions::default()
-    };
+    let options = PoolOptions { max_connections: connections, ..PoolOptions::default() };
     connect(url, &options).unwrap()
 }
 
@@ -88,11 +78,7 @@ impl Hold {
     pub(crate) async fn take(url: &str) -> Self {
         let mut connection = raw(url).await;
         let lock = "SELECT pg_advisory_lock($1)";
-        sqlx::query(lock)
-            .bind(APPEND_LOCK)
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::query(lock).bind(APPEND_LOCK).execute(&mut connection).await.unwrap();
         Self(connection)
     }
 
@@ -107,10 +93,7 @@ pub(crate) async fn until_waiting(watcher: &mut PgConnection, count: i64) {
                    WHERE locktype = 'advisory' AND NOT granted
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     eventually("appends wait for the lock", async || {
-        let found: i64 = sqlx::query_scalar(waiting)
-            .fetch_one(&mut *watcher)
-            .await
-            .unwrap();
+        let found: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *watcher).await.unwrap();
         found == count
     })
     .await;
@@ -149,19 +132,13 @@ pub(crate) fn stream(id: &str, expected: i64, count: usize) -> StreamAppend {
         aggregate_type: KIND,
         aggregate_id: id.to_owned(),
         expected_version: expected,
-        events: (0..count)
-            .map(|number| event(&format!("{id} {number} ä🙂")))
-            .collect(),
+        events: (0..count).map(|number| event(&format!("{id} {number} ä🙂"))).collect(),
     }
 }
 
 /// A command on `streams` that is not remembered.
 pub(crate) fn command(streams: Vec<StreamAppend>) -> AppendCommand {
-    AppendCommand {
-        tenant_id: "acme".to_owned(),
-        command: None,
-        streams,
-    }
+    AppendCommand { tenant_id: "acme".to_owned(), command: None, streams }
 }
 
 /// The same, remembered as `id` with a hash made of `body`.
@@ -172,8 +149,5 @@ pub(crate) fn remembered(id: &str, body: &str, streams: Vec<StreamAppend>) -> Ap
         request_hash: body.as_bytes().to_vec(),
         outcome: serde_json::json!({ "body": body }).to_string(),
     };
-    AppendCommand {
-        command: Some(record),
-        ..command(streams)
-    }
+    AppendCommand { command: Some(record), ..command(streams) }
 }

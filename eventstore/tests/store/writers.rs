@@ -33,12 +33,8 @@ async fn writer_process() {
         match store.append(append).await.unwrap() {
             Verdict::Appended { first, last } => {
                 let mut out = std::io::stdout().lock();
-                writeln!(
-                    out,
-                    "\nack {first} {last} {}",
-                    serde_json::to_string(&ids).unwrap()
-                )
-                .unwrap();
+                writeln!(out, "\nack {first} {last} {}", serde_json::to_string(&ids).unwrap())
+                    .unwrap();
                 out.flush().unwrap();
                 versions[both[0]] += 3;
                 versions[both[1]] += 2;
@@ -98,9 +94,7 @@ async fn run_and_kill(url: String) -> Vec<Ack> {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), read)
-        .await
-        .expect("a writer gets on");
+    tokio::time::timeout(Duration::from_secs(60), read).await.expect("a writer gets on");
     writer.wait().await.unwrap();
     acks
 }

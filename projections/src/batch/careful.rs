@@ -28,8 +28,7 @@ impl<P: Projection> Target<P> {
                     continue;
                 }
                 Err(error) if is_refusal(&error) && !is_timeout(&error) => {
-                    self.attempt(connection, part, &streams, Some(&reason(&error)))
-                        .await?
+                    self.attempt(connection, part, &streams, Some(&reason(&error))).await?
                 }
                 tried => tried?,
             };
@@ -47,10 +46,7 @@ impl<P: Projection> Target<P> {
         refused: Option<&str>,
     ) -> Result<Vec<Parked>, sqlx::Error> {
         let mut savepoint = connection.begin().await?;
-        match self
-            .fold_or_park(&mut savepoint, events, streams, refused)
-            .await
-        {
+        match self.fold_or_park(&mut savepoint, events, streams, refused).await {
             Ok(parked) => {
                 savepoint.commit().await?;
                 Ok(parked)
@@ -67,10 +63,7 @@ impl<P: Projection> Target<P> {
 /// beyond a limit) or can't cope with so much of it in the time it has (57014).
 pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
     let code = code(error);
-    ["22", "23", "54"]
-        .iter()
-        .any(|class| code.starts_with(class))
-        || is_timeout(error)
+    ["22", "23", "54"].iter().any(|class| code.starts_with(class)) || is_timeout(error)
 }
 
 fn is_timeout(error: &sqlx::Error) -> bool {
@@ -84,8 +77,5 @@ fn code(error: &sqlx::Error) -> String {
 
 /// The database's message may quote the data, so its code has to do.
 fn reason(error: &sqlx::Error) -> String {
-    format!(
-        "the database refuses what it makes (SQLSTATE {})",
-        code(error)
-    )
+    format!("the database refuses what it makes (SQLSTATE {})", code(error))
 }

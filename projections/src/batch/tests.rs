@@ -23,15 +23,9 @@ fn a_poison_event_stops_its_stream_and_no_other() {
     for cut in 0..log.len() {
         let (before, after) = log.split_at(cut);
         let (rows, parked) = table::<Sessions>(&[before, after]);
-        let previews: Vec<_> = rows
-            .iter()
-            .map(|row| row.last_message_preview.clone())
-            .collect();
+        let previews: Vec<_> = rows.iter().map(|row| row.last_message_preview.clone()).collect();
         assert_eq!(previews, [Some("before".to_owned()), Some("b".to_owned())]);
-        let parked: Vec<_> = parked
-            .iter()
-            .map(|event| (event.position, event.first))
-            .collect();
+        let parked: Vec<_> = parked.iter().map(|event| (event.position, event.first)).collect();
         assert_eq!(parked, [(4, true), (6, false)]);
     }
 }

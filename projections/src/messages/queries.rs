@@ -51,27 +51,14 @@ pub async fn list_messages(
     limit: u32,
 ) -> Result<Option<Page<HistoryMessage, MessageCursor>>, StoreError> {
     let failed = |error| StoreError::from_sqlx("list messages", error);
-    if !is_visible(pool, Scope::of(actor), session_id)
-        .await
-        .map_err(failed)?
-    {
+    if !is_visible(pool, Scope::of(actor), session_id).await.map_err(failed)? {
         return Ok(None);
     }
     let (query, start) = match order {
-        MessageOrder::OldestFirst => (
-            FORWARD,
-            MessageCursor {
-                position: 0,
-                ordinal: 0,
-            },
-        ),
-        MessageOrder::NewestFirst => (
-            BACKWARD,
-            MessageCursor {
-                position: Position::MAX,
-                ordinal: 0,
-            },
-        ),
+        MessageOrder::OldestFirst => (FORWARD, MessageCursor { position: 0, ordinal: 0 }),
+        MessageOrder::NewestFirst => {
+            (BACKWARD, MessageCursor { position: Position::MAX, ordinal: 0 })
+        }
     };
     let after = after.unwrap_or(start);
     let rows: Vec<(Json<MessageRow>, Option<String>)> = sqlx::query_as(query)
@@ -84,16 +71,11 @@ pub async fn list_messages(
         .map_err(failed)?;
     let messages = rows
         .into_iter()
-        .map(|(message, model)| HistoryMessage {
-            message: message.0,
-            model,
-        })
+        .map(|(message, model)| HistoryMessage { message: message.0, model })
         .collect();
-    Ok(Some(Page::cut(messages, limit, |item: &HistoryMessage| {
-        MessageCursor {
-            position: item.message.position,
-            ordinal: item.message.ordinal,
-        }
+    Ok(Some(Page::cut(messages, limit, |item: &HistoryMessage| MessageCursor {
+        position: item.message.position,
+        ordinal: item.message.ordinal,
     })))
 }
 

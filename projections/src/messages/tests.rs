@@ -33,20 +33,9 @@ fn question_and_answer_stand_in_order() {
 
 #[test]
 fn imported_messages_keep_their_order() {
-    let messages = vec![
-        message(7, Role::User, "x"),
-        message(5, Role::Assistant, "y"),
-    ];
-    let log = log(vec![
-        (1, created(true)),
-        (
-            1,
-            SessionEvent::MessagesImported {
-                messages,
-                at: at(1),
-            },
-        ),
-    ]);
+    let messages = vec![message(7, Role::User, "x"), message(5, Role::Assistant, "y")];
+    let log =
+        log(vec![(1, created(true)), (1, SessionEvent::MessagesImported { messages, at: at(1) })]);
     let mut rows = fold::<Messages>(&log);
     rows.sort_by_key(|row| (row.position, row.ordinal));
     assert_eq!(ids(&rows), [message_id(7), message_id(5)]);
@@ -59,21 +48,10 @@ fn a_partial_answer_is_kept() {
         (1, created(false)),
         (1, sent(10, "a")),
         (1, requested(20, 10, 11)),
-        (
-            1,
-            SessionEvent::TurnCancelled {
-                turn_id: turn(20),
-                attempt: 1,
-                completion,
-                at: at(5),
-            },
-        ),
+        (1, SessionEvent::TurnCancelled { turn_id: turn(20), attempt: 1, completion, at: at(5) }),
     ]);
     let rows = fold::<Messages>(&log);
-    assert_eq!(
-        (ids(&rows)[1], rows[1].finish_reason),
-        (message_id(11), None)
-    );
+    assert_eq!((ids(&rows)[1], rows[1].finish_reason), (message_id(11), None));
 }
 
 #[test]

@@ -58,9 +58,7 @@ pub(super) async fn analyze(
     connection: &mut PgConnection,
     model: ReadModel,
 ) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(&format!("ANALYZE {model}_rebuild"))
-        .execute(connection)
-        .await?;
+    sqlx::raw_sql(&format!("ANALYZE {model}_rebuild")).execute(connection).await?;
     Ok(())
 }
 

@@ -23,9 +23,7 @@ pub(super) enum Applied {
 /// so no transaction is ever left open in the pool.
 pub(super) async fn connect(pool: &PgPool) -> Result<PgConnection, StoreError> {
     let connection = within(BATCH, pool.acquire()).await;
-    Ok(connection
-        .map_err(|error| StoreError::from_sqlx("connect", error))?
-        .detach())
+    Ok(connection.map_err(|error| StoreError::from_sqlx("connect", error))?.detach())
 }
 
 /// Reads where the projection stands.
@@ -79,9 +77,7 @@ async fn transact<P: Projection>(
         return Ok(None);
     }
     let parked = if careful {
-        target
-            .fold_carefully(&mut transaction, events, &state.parked)
-            .await?
+        target.fold_carefully(&mut transaction, events, &state.parked).await?
     } else {
         target.fold(&mut transaction, events, &state.parked).await?
     };

@@ -20,9 +20,7 @@ pub(super) struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self {
-            next_at: Instant::now(),
-        }
+        Self { next_at: Instant::now() }
     }
 }
 

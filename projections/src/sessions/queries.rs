@@ -84,28 +84,18 @@ fn select<'a>(
         "SELECT row_to_json(s) FROM sessions s WHERE NOT s.ephemeral AND s.tenant_id = ",
     );
     query.push_bind(scope.tenant);
-    for user in scope
-        .user
-        .into_iter()
-        .chain(filter.user_id.as_ref().map(UserId::as_str))
-    {
+    for user in scope.user.into_iter().chain(filter.user_id.as_ref().map(UserId::as_str)) {
         query.push(" AND s.user_id = ").push_bind(user);
     }
     if let Some(archived) = filter.archived {
-        let status = if archived {
-            SessionStatus::Archived
-        } else {
-            SessionStatus::Active
-        };
+        let status = if archived { SessionStatus::Archived } else { SessionStatus::Active };
         query.push(" AND s.status = ").push_bind(name(status));
     }
     if let Some(tag) = &filter.tag {
         query.push(" AND s.tags @> ARRAY[").push_bind(tag).push("]");
     }
     if let Some(cursor) = after {
-        query
-            .push(" AND (s.updated_at, s.session_id) < (")
-            .push_bind(cursor.updated_at);
+        query.push(" AND (s.updated_at, s.session_id) < (").push_bind(cursor.updated_at);
         query.push(", ").push_bind(cursor.session_id.0).push(")");
     }
     query

@@ -16,12 +16,7 @@ fn row(events: Vec<SessionEvent>) -> SessionRow {
 
 #[test]
 fn a_turn_is_shown_while_it_runs_and_its_answer_after() {
-    let running = vec![
-        created(false),
-        sent(10, "Hello"),
-        requested(20, 10, 11),
-        started(20, 1),
-    ];
+    let running = vec![created(false), sent(10, "Hello"), requested(20, 10, 11), started(20, 1)];
     let before = row(running.clone());
     assert_eq!(before.running_turn_id(), Some(turn(20)));
     assert_eq!((before.message_count, before.last_position), (1, 3));
@@ -34,28 +29,16 @@ fn a_turn_is_shown_while_it_runs_and_its_answer_after() {
 
 #[test]
 fn the_turn_that_interrupts_another_is_the_running_one() {
-    let mut events = vec![
-        created(false),
-        sent(10, "a"),
-        requested(20, 10, 11),
-        started(20, 1),
-    ];
+    let mut events = vec![created(false), sent(10, "a"), requested(20, 10, 11), started(20, 1)];
     events.extend([
-        SessionEvent::CancelRequested {
-            turn_id: turn(20),
-            at: at(4),
-        },
+        SessionEvent::CancelRequested { turn_id: turn(20), at: at(4) },
         sent(12, "b"),
         requested(21, 12, 13),
     ]);
     assert_eq!(row(events.clone()).running_turn_id(), Some(turn(21)));
     let completion = Some(completion(11, "half"));
-    let cancelled = SessionEvent::TurnCancelled {
-        turn_id: turn(20),
-        attempt: 1,
-        completion,
-        at: at(5),
-    };
+    let cancelled =
+        SessionEvent::TurnCancelled { turn_id: turn(20), attempt: 1, completion, at: at(5) };
     events.push(cancelled);
     assert_eq!(row(events.clone()).running_turn_id(), Some(turn(21)));
     events.push(turn_failed(21));
@@ -66,10 +49,7 @@ fn the_turn_that_interrupts_another_is_the_running_one() {
 fn what_is_changed_is_shown_changed() {
     let row = row(vec![
         created(false),
-        SessionEvent::SessionRenamed {
-            title: Some("a\0b".to_owned()),
-            at: at(1),
-        },
+        SessionEvent::SessionRenamed { title: Some("a\0b".to_owned()), at: at(1) },
         SessionEvent::SessionAnnotated {
             tags: vec!["x".to_owned()],
             metadata: [].into(),
@@ -79,40 +59,21 @@ fn what_is_changed_is_shown_changed() {
     ]);
     assert_eq!(row.title.as_deref(), Some("a\u{FFFD}b"));
     assert_eq!((row.tags, row.metadata.get()), (vec!["x".to_owned()], "{}"));
-    assert_eq!(
-        (row.status, row.updated_at),
-        (SessionStatus::Archived, at(3))
-    );
+    assert_eq!((row.status, row.updated_at), (SessionStatus::Archived, at(3)));
     assert_eq!(row.settings.get(), r#"{"temperature":0.7}"#);
 }
 
 #[test]
 fn a_cleared_history_counts_nothing() {
-    let row = row(vec![
-        created(false),
-        sent(10, "a"),
-        SessionEvent::HistoryCleared { at: at(5) },
-    ]);
+    let row = row(vec![created(false), sent(10, "a"), SessionEvent::HistoryCleared { at: at(5) }]);
     assert_eq!((row.message_count, row.last_message_preview), (0, None));
 }
 
 #[test]
 fn imported_messages_count() {
-    let messages = vec![
-        message(1, Role::User, "x"),
-        message(2, Role::Assistant, "y"),
-    ];
-    let row = row(vec![
-        created(true),
-        SessionEvent::MessagesImported {
-            messages,
-            at: at(1),
-        },
-    ]);
-    assert_eq!(
-        (row.message_count, row.last_message_preview.as_deref()),
-        (2, Some("y"))
-    );
+    let messages = vec![message(1, Role::User, "x"), message(2, Role::Assistant, "y")];
+    let row = row(vec![created(true), SessionEvent::MessagesImported { messages, at: at(1) }]);
+    assert_eq!((row.message_count, row.last_message_preview.as_deref()), (2, Some("y")));
 }
 
 #[test]
@@ -123,19 +84,12 @@ fn a_deleted_session_has_no_row() {
         (1, SessionEvent::SessionDeleted { at: at(1) }),
     ]);
     let rows = fold::<Sessions>(&log);
-    assert_eq!(
-        rows.iter().map(|row| row.session_id).collect::<Vec<_>>(),
-        [session(2)]
-    );
+    assert_eq!(rows.iter().map(|row| row.session_id).collect::<Vec<_>>(), [session(2)]);
 }
 
 #[test]
 fn a_session_that_the_batch_makes_is_not_loaded() {
-    let whole = log(vec![
-        (1, created(true)),
-        (1, sent(10, "a")),
-        (2, sent(11, "b")),
-    ]);
+    let whole = log(vec![(1, created(true)), (1, sent(10, "a")), (2, sent(11, "b"))]);
     assert_eq!(wanted::<Sessions>(&whole), [session(2).0]);
 }
 

@@ -44,10 +44,7 @@ pub async fn get_turn(
     .fetch_optional(pool)
     .await
     .map_err(|error| StoreError::from_sqlx("read a turn", error))?;
-    Ok(row.map(|(turn, answer)| TurnDetail {
-        turn: turn.0,
-        answer: answer.map(|answer| answer.0),
-    }))
+    Ok(row.map(|(turn, answer)| TurnDetail { turn: turn.0, answer: answer.map(|answer| answer.0) }))
 }
 
 /// Up to `limit` turns of a session that changed after `position`, the earliest change first;

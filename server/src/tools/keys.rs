@@ -34,7 +34,16 @@ pub(crate) async fn run(config: &Config, command: Keys) -> Result<(), ServerErro
                     );
                     let created = key.created_at.format("%F %T").to_string();
                     let id = key.id.to_string();
-                    vec![id, key.prefix, key.name, key.tenant_id, key.user_id, key.role, created, state]
+                    vec![
+                        id,
+                        key.prefix,
+                        key.name,
+                        key.tenant_id,
+                        key.user_id,
+                        key.role,
+                        created,
+                        state,
+                    ]
                 })
                 .collect();
             table(&["ID", "PREFIX", "NAME", "TENANT", "USER", "ROLE", "CREATED", "STATE"], &rows);

@@ -3,7 +3,7 @@
 use crate::token;
 
 /// The model that is used when none is named.
-pub const MODEL: &str = "scripted";
+const MODEL: &str = "scripted";
 
 /// The file's text: the scripted provider, the tests' secret, and `more`.
 pub(super) fn toml(provider: &str, more: &str) -> String {

@@ -120,7 +120,8 @@ pub(crate) struct Conversation {
 const IGNORED: [&str; 6] =
     ["user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"];
 /// Options that change the answer's shape in ways that can't be kept here.
-const UNSUPPORTED: [&str; 5] = ["audio", "functions", "function_call", "top_logprobs", "modalities"];
+const UNSUPPORTED: [&str; 5] =
+    ["audio", "functions", "function_call", "top_logprobs", "modalities"];
 
 impl ChatRequest {
     pub(crate) fn stream(&self) -> bool {

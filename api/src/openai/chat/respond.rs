@@ -4,7 +4,6 @@
 //! comment look like an event to them, so signs of life are bare comments.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -141,36 +140,34 @@ impl Completing {
                 if matches!(*frame, Frame::Ended { .. }) {
                     self.disarm();
                 }
-                if let Some(bytes) = self.chunk(&frame) {
-                    yield Ok(bytes);
-                }
+                yield Ok(self.chunk(&frame));
             }
         }
     }
 
-    fn chunk(&self, frame: &Arc<Frame>) -> Option<Bytes> {
-        match &**frame {
+    fn chunk(&self, frame: &Frame) -> Bytes {
+        match frame {
             Frame::Started { .. } => {
                 let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-                Some(data(&self.chunk_of(delta, None)))
+                data(&self.chunk_of(&delta, None))
             }
-            Frame::Delta { delta, .. } => Some(data(&self.chunk_of(delta_view(delta), None))),
-            Frame::Ended { terminal: Terminal::Completed { finish_reason, completion }, .. } => {
-                Some(self.last_chunks(*finish_reason, &completion.usage))
-            }
+            Frame::Delta { delta, .. } => data(&self.chunk_of(&delta_view(delta), None)),
+            Frame::Ended {
+                terminal: Terminal::Completed { finish_reason, completion }, ..
+            } => self.last_chunks(*finish_reason, &completion.usage),
             Frame::Ended { terminal: Terminal::Failed { error }, .. } => {
-                Some(error_chunk(&failure(error)))
+                error_chunk(&failure(error))
             }
             Frame::Ended { terminal: Terminal::Cancelled { .. }, .. } => {
-                Some(error_chunk(&failure(&cancelled())))
+                error_chunk(&failure(&cancelled()))
             }
         }
     }
 
     fn last_chunks(&self, finish_reason: FinishReason, usage: &Usage) -> Bytes {
-        let mut last = data(&self.chunk_of(json!({}), Some(finish_reason))).to_vec();
+        let mut last = data(&self.chunk_of(&json!({}), Some(finish_reason))).to_vec();
         if self.include_usage {
-            let mut chunk = self.envelope(json!([]));
+            let mut chunk = self.envelope(&json!([]));
             chunk["usage"] = usage_view(usage);
             last.extend_from_slice(&data(&chunk));
         }
@@ -178,18 +175,18 @@ impl Completing {
         Bytes::from(last)
     }
 
-    fn chunk_of(&self, delta: Value, finish_reason: Option<FinishReason>) -> Value {
+    fn chunk_of(&self, delta: &Value, finish_reason: Option<FinishReason>) -> Value {
         let choice = json!({
             "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason,
         });
-        let mut chunk = self.envelope(json!([choice]));
+        let mut chunk = self.envelope(&json!([choice]));
         if self.include_usage {
             chunk["usage"] = Value::Null;
         }
         chunk
     }
 
-    fn envelope(&self, choices: Value) -> Value {
+    fn envelope(&self, choices: &Value) -> Value {
         json!({
             "id": self.id(),
             "object": "chat.completion.chunk",

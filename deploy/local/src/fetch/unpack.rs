@@ -38,10 +38,7 @@ pub(super) async fn unpack(
 /// Sets the permissions, which an unpacked zip does not have and a strict umask would spoil.
 fn open_up(folder: &Path, file_mode: u32) -> Result<(), LocalError> {
     files::set_mode(folder, 0o755)?;
-    for entry in fs::read_dir(folder)
-        .doing(|| format!("read {}", folder.display()))?
-        .flatten()
-    {
+    for entry in fs::read_dir(folder).doing(|| format!("read {}", folder.display()))?.flatten() {
         let path = entry.path();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => open_up(&path, file_mode)?,

@@ -42,12 +42,7 @@ impl NatsKind {
     ) -> Result<Self, LocalError> {
         let name = format!("colloquy-{}", hex::encode(secret::random_bytes::<8>()?));
         let password = secret::password(&home.join("password"), None)?;
-        Ok(Self {
-            program,
-            name,
-            password,
-            max_file_megabytes,
-        })
+        Ok(Self { program, name, password, max_file_megabytes })
     }
 
     pub(super) fn password(&self) -> &str {
@@ -74,10 +69,7 @@ impl NatsKind {
 
 /// A path as a string of the configuration file.
 fn quoted(path: &Path) -> String {
-    let text = path
-        .to_string_lossy()
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"");
+    let text = path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{text}\"")
 }
 
@@ -102,10 +94,6 @@ impl Kind for NatsKind {
             BufReader::new(stream).read_line(&mut line).await.ok()?;
             Some(line.starts_with("INFO ") && line.contains(&self.name))
         };
-        timeout(GREETING_DEADLINE, greeting)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or(false)
+        timeout(GREETING_DEADLINE, greeting).await.ok().flatten().unwrap_or(false)
     }
 }

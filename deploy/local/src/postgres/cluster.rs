@@ -39,11 +39,7 @@ pub(super) const SETTINGS: [(&str, &str); 14] = [
 
 /// The major version that wrote the data; `None` when there is none.
 pub(super) fn major_version(data: &Path) -> Option<u32> {
-    fs::read_to_string(data.join("PG_VERSION"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
 pub(super) fn pid_file(home: &Path) -> PathBuf {
@@ -70,11 +66,7 @@ pub(super) async fn create(
     files::remove(&unfinished)?;
     // Case mapping knows all of Unicode where the system has that locale; macOS has it under
     // another name. The sort order is by code point everywhere.
-    let locale = if cfg!(target_os = "macos") {
-        "--lc-ctype=UTF-8"
-    } else {
-        "--lc-ctype=C.UTF-8"
-    };
+    let locale = if cfg!(target_os = "macos") { "--lc-ctype=UTF-8" } else { "--lc-ctype=C.UTF-8" };
     let full = initdb(kind, home, password_file, Some(locale)).await;
     if let Err(LocalError::Program { output, .. }) = &full
         && output.contains("invalid locale")
@@ -101,32 +93,16 @@ async fn initdb(
     locale: Option<&str>,
 ) -> Result<(), LocalError> {
     let mut initdb = kind.command("initdb", home);
-    initdb.args([
-        "--no-sync",
-        "--no-instructions",
-        "--encoding=UTF8",
-        "--locale=C",
-    ]);
-    initdb
-        .args(locale)
-        .args(["--auth=scram-sha-256", "--username", USER]);
-    initdb
-        .arg("--pwfile")
-        .arg(password_file)
-        .arg("-D")
-        .arg(home.join(UNFINISHED));
+    initdb.args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]);
+    initdb.args(locale).args(["--auth=scram-sha-256", "--username", USER]);
+    initdb.arg("--pwfile").arg(password_file).arg("-D").arg(home.join(UNFINISHED));
     command::run(initdb, SETUP_DEADLINE).await.map(drop)
 }
 
 /// Runs a statement without a server: no port or password is needed yet.
 async fn create_database(kind: &PostgresKind, home: &Path) -> Result<(), LocalError> {
     let mut single: Command = kind.command("postgres", home);
-    single
-        .args(["--single", "-F", "-D"])
-        .arg(home.join(UNFINISHED))
-        .arg("postgres");
+    single.args(["--single", "-F", "-D"]).arg(home.join(UNFINISHED)).arg("postgres");
     let statement = format!("CREATE DATABASE {DATABASE};\n");
-    command::run_with_input(single, &statement, SETUP_DEADLINE)
-        .await
-        .map(drop)
+    command::run_with_input(single, &statement, SETUP_DEADLINE).await.map(drop)
 }

@@ -27,11 +27,7 @@ impl PostgresKind {
         identity: Option<Identity>,
         settings: Vec<(String, String)>,
     ) -> Self {
-        Self {
-            programs,
-            identity,
-            settings,
-        }
+        Self { programs, identity, settings }
     }
 
     pub(super) fn major_version(&self) -> u32 {
@@ -72,13 +68,8 @@ impl Kind for PostgresKind {
         }
         let mut line: Vec<OsString> = vec![self.programs.bin.join("postgres").into()];
         line.extend(["-D".into(), home.join(cluster::DATA).into()]);
-        let fixed = cluster::SETTINGS
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        let given = self
-            .settings
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
+        let fixed = cluster::SETTINGS.iter().map(|(name, value)| format!("{name}={value}"));
+        let given = self.settings.iter().map(|(name, value)| format!("{name}={value}"));
         for setting in fixed.chain(given).chain([format!("port={port}")]) {
             line.extend(["-c".into(), setting.into()]);
         }

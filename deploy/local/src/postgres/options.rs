@@ -22,24 +22,14 @@ impl PostgresOptions {
     pub fn lasting(folder: impl Into<PathBuf>) -> Self {
         let settings = vec![("shared_buffers".into(), "256MB".into())];
         let source = Source::from_environment();
-        Self {
-            folder: folder.into(),
-            settings,
-            source,
-            durable_setup: true,
-        }
+        Self { folder: folder.into(), settings, source, durable_setup: true }
     }
 
     /// For a test: small and quick to set up. Commits are as durable as elsewhere.
     pub fn temporary(folder: impl Into<PathBuf>) -> Self {
         let settings = vec![("shared_buffers".into(), "64MB".into())];
         let source = Source::from_environment();
-        Self {
-            folder: folder.into(),
-            settings,
-            source,
-            durable_setup: false,
-        }
+        Self { folder: folder.into(), settings, source, durable_setup: false }
     }
 
     /// Adds a setting, as `postgres -c name=value` does.

@@ -30,26 +30,15 @@ async fn messages(nats: &Nats) -> Option<u64> {
 
 async fn publish(nats: &Nats) {
     let context = jetstream(nats).await;
-    let config = Config {
-        name: "S".into(),
-        subjects: vec!["s.>".into()],
-        ..Config::default()
-    };
+    let config = Config { name: "S".into(), subjects: vec!["s.>".into()], ..Config::default() };
     context.create_stream(config).await.unwrap();
-    context
-        .publish("s.one", "hello".into())
-        .await
-        .unwrap()
-        .await
-        .unwrap();
+    context.publish("s.one", "hello".into()).await.unwrap().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_store_survives_a_crash_and_a_second_start() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut nats = Nats::start(NatsOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut nats = Nats::start(NatsOptions::temporary(folder.path())).await.unwrap();
     let url = nats.url();
     publish(&nats).await;
     nats.kill().await.unwrap();
@@ -59,16 +48,11 @@ async fn the_store_survives_a_crash_and_a_second_start() {
     nats.stop().await.unwrap();
     assert_eq!(processes_in(folder.path()), Vec::<String>::new());
 
-    let mut second = Nats::start(NatsOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut second = Nats::start(NatsOptions::temporary(folder.path())).await.unwrap();
     assert_eq!(second.url(), url);
     assert_eq!(messages(&second).await, Some(1));
     assert!(second.store_dir().is_dir());
-    assert!(matches!(
-        second.delete_store(),
-        Err(LocalError::WrongState { .. })
-    ));
+    assert!(matches!(second.delete_store(), Err(LocalError::WrongState { .. })));
     second.kill().await.unwrap();
     second.delete_store().unwrap();
     second.start_again().await.unwrap();
@@ -79,14 +63,10 @@ async fn the_store_survives_a_crash_and_a_second_start() {
 #[tokio::test]
 async fn access_needs_the_password_and_the_folder_is_taken_once() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut nats = Nats::start(NatsOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut nats = Nats::start(NatsOptions::temporary(folder.path())).await.unwrap();
     let open = format!("nats://127.0.0.1:{}", nats.port());
     assert!(async_nats::connect(open).await.is_err());
-    let refused = Nats::start(NatsOptions::temporary(folder.path()))
-        .await
-        .unwrap_err();
+    let refused = Nats::start(NatsOptions::temporary(folder.path())).await.unwrap_err();
     assert!(matches!(refused, LocalError::InUse { .. }), "{refused}");
     nats.stop().await.unwrap();
 }
@@ -94,9 +74,7 @@ async fn access_needs_the_password_and_the_folder_is_taken_once() {
 #[tokio::test]
 async fn a_pause_freezes_open_connections() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut nats = Nats::start(NatsOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut nats = Nats::start(NatsOptions::temporary(folder.path())).await.unwrap();
     let client = connect(&nats).await;
     client.flush().await.unwrap();
     let rtt = |client: Client| async move {
@@ -107,21 +85,9 @@ async fn a_pause_freezes_open_connections() {
     };
     nats.pause().await.unwrap();
     let mut frozen = std::pin::pin!(rtt(client));
-    assert!(
-        timeout(Duration::from_millis(200), &mut frozen)
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_millis(200), &mut frozen).await.is_err());
     nats.resume().unwrap();
-    assert!(
-        timeout(Duration::from_secs(5), frozen)
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(timeout(Duration::from_secs(5), frozen).await.unwrap().is_some());
     nats.pause().await.unwrap();
-    timeout(Duration::from_secs(5), nats.stop())
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(Duration::from_secs(5), nats.stop()).await.unwrap().unwrap();
 }

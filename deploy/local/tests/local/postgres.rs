@@ -11,35 +11,22 @@ use crate::support::{connect, is_root, number, processes_in, run, until};
 #[tokio::test]
 async fn a_second_start_finds_data_port_and_password() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut first = Postgres::start(PostgresOptions::lasting(folder.path()))
-        .await
-        .unwrap();
+    let mut first = Postgres::start(PostgresOptions::lasting(folder.path())).await.unwrap();
     let url = first.url(DATABASE);
-    run(
-        &mut connect(&first).await,
-        "create table t as select 1::int8 as n",
-    )
-    .await;
+    run(&mut connect(&first).await, "create table t as select 1::int8 as n").await;
     first.stop().await.unwrap();
     assert_eq!(processes_in(folder.path()), Vec::<String>::new());
 
-    let mut second = Postgres::start(PostgresOptions::lasting(folder.path()))
-        .await
-        .unwrap();
+    let mut second = Postgres::start(PostgresOptions::lasting(folder.path())).await.unwrap();
     assert_eq!(second.url(DATABASE), url);
-    assert_eq!(
-        number(&mut connect(&second).await, "select n from t").await,
-        1
-    );
+    assert_eq!(number(&mut connect(&second).await, "select n from t").await, 1);
     second.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_was_committed_survives_a_crash() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut postgres = Postgres::start(PostgresOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut postgres = Postgres::start(PostgresOptions::temporary(folder.path())).await.unwrap();
     let (url, mut open) = (postgres.url(DATABASE), connect(&postgres).await);
     run(&mut open, "create table t as select 7::int8 as n").await;
     postgres.kill().await.unwrap();
@@ -48,53 +35,29 @@ async fn what_was_committed_survives_a_crash() {
 
     postgres.start_again().await.unwrap();
     assert_eq!(postgres.url(DATABASE), url);
-    assert_eq!(
-        number(&mut connect(&postgres).await, "select n from t").await,
-        7
-    );
-    assert!(matches!(
-        postgres.start_again().await,
-        Err(LocalError::WrongState { .. })
-    ));
+    assert_eq!(number(&mut connect(&postgres).await, "select n from t").await, 7);
+    assert!(matches!(postgres.start_again().await, Err(LocalError::WrongState { .. })));
     postgres.restart().await.unwrap();
-    assert_eq!(
-        number(&mut connect(&postgres).await, "select n from t").await,
-        7
-    );
+    assert_eq!(number(&mut connect(&postgres).await, "select n from t").await, 7);
     postgres.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_pause_freezes_open_connections() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut postgres = Postgres::start(PostgresOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut postgres = Postgres::start(PostgresOptions::temporary(folder.path())).await.unwrap();
     let mut connection = connect(&postgres).await;
     postgres.pause().await.unwrap();
     let frozen = connection.ping();
     let mut frozen = std::pin::pin!(frozen);
-    assert!(
-        timeout(Duration::from_millis(200), &mut frozen)
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_millis(200), &mut frozen).await.is_err());
     postgres.resume().unwrap();
-    timeout(Duration::from_secs(5), frozen)
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(Duration::from_secs(5), frozen).await.unwrap().unwrap();
 
     // A stop must not hang on a paused server.
     postgres.pause().await.unwrap();
-    timeout(Duration::from_secs(5), postgres.stop())
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(matches!(
-        postgres.resume(),
-        Err(LocalError::WrongState { .. })
-    ));
+    timeout(Duration::from_secs(5), postgres.stop()).await.unwrap().unwrap();
+    assert!(matches!(postgres.resume(), Err(LocalError::WrongState { .. })));
 }
 
 #[tokio::test]
@@ -104,11 +67,7 @@ async fn databases_are_copied_and_dropped_and_settings_apply() {
     let mut postgres = Postgres::start(options).await.unwrap();
     let mut connection = connect(&postgres).await;
     assert_eq!(
-        number(
-            &mut connection,
-            "select current_setting('max_connections')::int8"
-        )
-        .await,
+        number(&mut connection, "select current_setting('max_connections')::int8").await,
         33
     );
     run(&mut connection, "create table t as select 5::int8 as n").await;
@@ -137,34 +96,17 @@ async fn databases_are_copied_and_dropped_and_settings_apply() {
 #[tokio::test]
 async fn a_folder_in_use_is_refused_and_a_stale_pid_file_is_not_believed() {
     let folder = TemporaryFolder::new().unwrap();
-    let mut first = Postgres::start(PostgresOptions::temporary(folder.path()))
-        .await
-        .unwrap();
-    let refused = Postgres::start(PostgresOptions::temporary(folder.path()))
-        .await
-        .unwrap_err();
+    let mut first = Postgres::start(PostgresOptions::temporary(folder.path())).await.unwrap();
+    let refused = Postgres::start(PostgresOptions::temporary(folder.path())).await.unwrap_err();
     assert!(matches!(refused, LocalError::InUse { .. }), "{refused}");
-    assert!(
-        refused
-            .to_string()
-            .contains(&std::process::id().to_string()),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
     first.stop().await.unwrap();
 
     let data = folder.path().join("postgres/data");
-    let mut stale = std::process::Command::new("sleep")
-        .arg("60")
-        .spawn()
+    let mut stale = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    fs::write(data.join("postmaster.pid"), format!("{}\n{}\n", stale.id(), data.display()))
         .unwrap();
-    fs::write(
-        data.join("postmaster.pid"),
-        format!("{}\n{}\n", stale.id(), data.display()),
-    )
-    .unwrap();
-    let mut second = Postgres::start(PostgresOptions::temporary(folder.path()))
-        .await
-        .unwrap();
+    let mut second = Postgres::start(PostgresOptions::temporary(folder.path())).await.unwrap();
     second.stop().await.unwrap();
     stale.kill().unwrap();
     stale.wait().unwrap();
@@ -178,11 +120,7 @@ async fn the_fetched_server_works_and_old_data_keeps_its_version() {
     let mut postgres = Postgres::start(options.clone()).await.unwrap();
     assert_eq!(postgres.major_version(), 18);
     let mut connection = connect(&postgres).await;
-    run(
-        &mut connection,
-        "create extension vector; create table t (n int8)",
-    )
-    .await;
+    run(&mut connection, "create extension vector; create table t (n int8)").await;
     drop(connection);
     postgres.stop().await.unwrap();
 
@@ -194,19 +132,14 @@ async fn the_fetched_server_works_and_old_data_keeps_its_version() {
 
     fs::write(folder.path().join("postgres/data/PG_VERSION"), "13\n").unwrap();
     let refused = Postgres::start(options).await.unwrap_err();
-    assert!(
-        refused.to_string().contains("made by PostgreSQL 13"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("made by PostgreSQL 13"), "{refused}");
 }
 
 #[tokio::test]
 async fn several_servers_start_at_once_and_dropping_one_stops_it() {
     let folders: Vec<_> = (0..3).map(|_| TemporaryFolder::new().unwrap()).collect();
     let started = folders.iter().map(|folder| async {
-        Postgres::start(PostgresOptions::temporary(folder.path()))
-            .await
-            .unwrap()
+        Postgres::start(PostgresOptions::temporary(folder.path())).await.unwrap()
     });
     let servers: Vec<_> = futures::future::join_all(started).await;
     let mut ports: Vec<u16> = servers.iter().map(Postgres::port).collect();
@@ -215,10 +148,7 @@ async fn several_servers_start_at_once_and_dropping_one_stops_it() {
     assert_eq!(ports.len(), servers.len());
     drop(servers);
     for folder in &folders {
-        until("dropped servers to end", || {
-            processes_in(folder.path()).is_empty()
-        })
-        .await;
+        until("dropped servers to end", || processes_in(folder.path()).is_empty()).await;
     }
 }
 
@@ -240,26 +170,15 @@ async fn an_unreachable_folder_holds_a_link_to_the_data() {
     let outer = TemporaryFolder::new().unwrap();
     fs::set_permissions(outer.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let folder = outer.path().join("checkout/.colloquy");
-    let mut first = Postgres::start(PostgresOptions::temporary(&folder))
-        .await
-        .unwrap();
-    run(
-        &mut connect(&first).await,
-        "create table t as select 3::int8 as n",
-    )
-    .await;
+    let mut first = Postgres::start(PostgresOptions::temporary(&folder)).await.unwrap();
+    run(&mut connect(&first).await, "create table t as select 3::int8 as n").await;
     first.stop().await.unwrap();
     let target = fs::read_link(folder.join("postgres")).unwrap();
 
     let moved = outer.path().join("moved");
     fs::rename(&folder, &moved).unwrap();
-    let mut second = Postgres::start(PostgresOptions::temporary(&moved))
-        .await
-        .unwrap();
-    assert_eq!(
-        number(&mut connect(&second).await, "select n from t").await,
-        3
-    );
+    let mut second = Postgres::start(PostgresOptions::temporary(&moved)).await.unwrap();
+    assert_eq!(number(&mut connect(&second).await, "select n from t").await, 3);
     second.stop().await.unwrap();
     fs::remove_dir_all(target).unwrap();
     let mode = fs::metadata(outer.path()).unwrap().permissions().mode();

@@ -11,9 +11,7 @@ use rustix::process::Pid;
 use sqlx::{Connection, PgConnection};
 
 pub(crate) async fn connect(postgres: &Postgres) -> PgConnection {
-    PgConnection::connect(&postgres.url(DATABASE))
-        .await
-        .unwrap()
+    PgConnection::connect(&postgres.url(DATABASE)).await.unwrap()
 }
 
 pub(crate) async fn run(connection: &mut PgConnection, sql: &'static str) {

@@ -1,0 +1,31 @@
+//! The integration tests: the real binary, in several processes, on a real Postgres and a real
+//! NATS. One binary, so that Postgres and the processes that most tests share start only once.
+
+#[cfg(test)]
+mod arrows;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod openai;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod providers;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod stopping;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod turns;

@@ -1,0 +1,120 @@
+//! An answer's frames, joined, are the answer, however its chunks came.
+
+use std::time::Duration;
+
+use broker::Frame;
+use chrono::DateTime;
+use domain::session::{Prompt, Turn, TurnStatus};
+use domain::{ContentPart, FinishReason, MessageId, Settings, Usage, content};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::Answer;
+use crate::provider::Chunk;
+
+const HELD: Duration = Duration::from_millis(20);
+
+fn turn() -> Turn {
+    Turn {
+        status: TurnStatus::Running,
+        message_id: MessageId(Uuid::nil()),
+        answer_id: MessageId(Uuid::max()),
+        settings: Settings::default().into(),
+        attempt: 1,
+        worker_id: None,
+        requested_at: DateTime::UNIX_EPOCH,
+        cancel_requested_at: None,
+    }
+}
+
+fn prompt() -> Prompt {
+    Prompt { system: Some("Be brief.".to_owned()), messages: Vec::new(), dropped: 0 }
+}
+
+fn piece(frame: &Frame) -> (u32, u64, &str) {
+    match frame {
+        Frame::Delta { sequence, delta, .. } => (*sequence, delta.offset, &delta.text),
+        other => panic!("not a delta: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_piece_is_due_at_once_and_the_next_ones_after_the_interval() {
+    let mut answer = Answer::new(1, HELD);
+    assert_eq!(answer.due(), None);
+    answer.push(Chunk::Text("a".to_owned()));
+    let now = tokio::time::Instant::now();
+    assert_eq!(answer.due(), Some(now));
+    assert_eq!(piece(&answer.frame().unwrap()), (1, 0, "a"));
+    answer.push(Chunk::Text("b".to_owned()));
+    answer.push(Chunk::Text("c".to_owned()));
+    assert_eq!(answer.due(), Some(now + HELD));
+    assert_eq!(piece(&answer.frame().unwrap()), (2, 1, "bc"));
+    assert!(answer.frame().is_none());
+}
+
+#[tokio::test]
+async fn tool_calls_come_together_by_index() {
+    let mut answer = Answer::new(1, HELD);
+    let call = |index, id: Option<&str>, arguments: &str| Chunk::ToolCall {
+        index,
+        id: id.map(str::to_owned),
+        name: id.map(|_| "f".to_owned()),
+        arguments: arguments.to_owned(),
+    };
+    answer.push(call(0, Some("c0"), ""));
+    answer.push(call(1, Some("c1"), "{}"));
+    answer.push(call(0, None, "{\"x\":1}"));
+    let completion = answer.completion(&turn(), &prompt(), DateTime::UNIX_EPOCH);
+    assert_eq!(answer.finish_reason(), FinishReason::ToolCalls);
+    let expected =
+        [("c0", "{\"x\":1}"), ("c1", "{}")].map(|(id, arguments)| ContentPart::ToolCall {
+            id: id.to_owned(),
+            name: "f".to_owned(),
+            arguments: arguments.to_owned(),
+        });
+    assert_eq!(completion.message.content, expected);
+}
+
+#[tokio::test]
+async fn usage_is_the_providers_or_else_marked_as_an_estimate() {
+    let mut answer = Answer::new(1, HELD);
+    answer.push(Chunk::Text("four words of text".to_owned()));
+    let estimate = answer.usage(&prompt());
+    assert!(estimate.estimated && estimate.prompt_tokens > 0 && estimate.completion_tokens > 0);
+    let counted = Usage { prompt_tokens: 9, completion_tokens: 4, ..Usage::default() };
+    answer.push(Chunk::Usage(counted));
+    assert_eq!(answer.usage(&prompt()), counted);
+}
+
+proptest! {
+    #[test]
+    fn frames_joined_are_the_text(
+        chunks in proptest::collection::vec(("\\PC{0,6}", any::<bool>()), 0..40),
+    ) {
+        let mut answer = Answer::new(1, HELD);
+        let mut frames = Vec::new();
+        let mut said = String::new();
+        for (text, send) in chunks {
+            said.push_str(&text);
+            answer.push(Chunk::Text(text));
+            if send {
+                frames.extend(answer.frame());
+            }
+        }
+        frames.extend(answer.frame());
+        let completion = answer.completion(&turn(), &prompt(), DateTime::UNIX_EPOCH);
+        let mut joined = String::new();
+        for (expected, frame) in (1..).zip(&frames) {
+            let (sequence, offset, text) = piece(frame);
+            prop_assert_eq!(sequence, expected);
+            prop_assert_eq!(offset, joined.len() as u64);
+            joined.push_str(text);
+        }
+        prop_assert_eq!(&joined, &said);
+        prop_assert_eq!(content::text_of(&completion.message.content), said);
+        let lengths: u32 = completion.delta_lengths.iter().sum();
+        prop_assert_eq!(lengths as usize, joined.len());
+        prop_assert_eq!(completion.delta_lengths.len(), frames.len());
+    }
+}

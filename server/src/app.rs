@@ -12,7 +12,7 @@ use projections::Positions;
 use sqlx::PgPool;
 use workers::catalog::Catalog;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Secret};
 use crate::error::ServerError;
 
 /// What every role may need.

@@ -104,7 +104,7 @@ async fn a_turn_is_cancelled_from_another_device() {
     assert!(transcript.read_deltas(&mut stream, 2).await);
     let turn = transcript.turn_id();
     let path = format!("/v1/turns/{turn}/cancel");
-    at_b.post(&path, &Value::Null).await.expect(202);
+    at_b.post_empty(&path).await.expect(202);
     transcript.read_on(&mut stream).await;
     assert_eq!(transcript.end().unwrap().name, "turn.cancelled");
     let shown = at_b.ended(&turn).await;
@@ -118,7 +118,7 @@ async fn a_turn_is_cancelled_from_another_device() {
     let call = &provider.calls("is cancelled")[0];
     assert!(call.text.starts_with(transcript.text()) && call.tokens < 200);
     // Once more does nothing.
-    at_b.post(&path, &Value::Null).await.expect(202);
+    at_b.post_empty(&path).await.expect(202);
     assert_eq!(ann.ended(&turn).await.json, shown.json);
     ann.say(&session, "goes on").await.completed();
 }
@@ -133,7 +133,8 @@ async fn an_answer_is_tried_again() {
     let retry = async |turn: &str, body: &Value| {
         at_b.post(&format!("/v1/turns/{turn}/retry"), body).await.expect(202)
     };
-    let second = retry(&failed.turn_id(), &Value::Null).await.text("/turn_id");
+    let second = at_b.post_empty(&format!("/v1/turns/{}/retry", failed.turn_id())).await;
+    let second = second.expect(202).text("/turn_id");
     assert_eq!(ann.ended(&second).await.text("/status"), "completed");
     // Also a good answer, with other settings; both then stand in the history.
     let body = json!({ "settings": { "temperature": 1.5 } });

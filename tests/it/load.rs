@@ -1,6 +1,7 @@
 //! Many turns at once, over two API nodes and three workers; then every invariant.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
@@ -43,6 +44,19 @@ async fn two_hundred_turns_are_each_answered_once_and_by_all_workers() {
     assert_eq!(by_worker.len(), 3, "{by_worker:?}");
     assert!(by_worker.values().all(|turns| *turns >= 20), "{by_worker:?}");
     invariants::rebuild_changes_nothing(&cluster, &pool).await;
+}
+
+#[tokio::test]
+async fn a_turn_after_a_quiet_time_starts_at_once() {
+    let cluster = Cluster::builder(BINARY).node("all", "api,worker,projector,relay").start().await;
+    let ann = cluster.client("all", "acme", "ann");
+    let session = ann.create_session().await;
+    ann.say(&session, "before the pause").await.completed();
+    // Longer than any sign of life between the parts, shorter than any of their deadlines.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let started = Instant::now();
+    ann.say(&session, "after the pause").await.completed();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 /// A conversation whose turns go to either node, and what each was answered.

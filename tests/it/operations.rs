@@ -122,12 +122,13 @@ async fn a_poison_event_stops_its_own_stream_and_no_other() {
 /// Appends an event past all our code, as another version of it might.
 async fn append_raw(pool: &sqlx::PgPool, session: &str, name: &str, payload: &Value) {
     sqlx::query(
-        "SELECT * FROM append_events(
-            ARRAY['acme'], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[],
-            ARRAY[NULL]::text[], ARRAY[1], ARRAY['session'], ARRAY[$1], ARRAY[v.version],
-            ARRAY[1], ARRAY[gen_random_uuid()], ARRAY['session'], ARRAY[$1],
-            ARRAY[v.version + 1], ARRAY[$2], ARRAY['1.0'], ARRAY[$3], ARRAY['{}'])
-         FROM (SELECT max(sequence) AS version FROM events WHERE aggregate_id = $1) AS v",
+        "SELECT appended.* FROM
+            (SELECT max(sequence) AS version FROM events WHERE aggregate_id = $1) AS v,
+            append_events(
+                ARRAY['acme'], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[],
+                ARRAY[NULL]::text[], ARRAY[1], ARRAY['session'], ARRAY[$1], ARRAY[v.version],
+                ARRAY[1], ARRAY[gen_random_uuid()], ARRAY['session'], ARRAY[$1],
+                ARRAY[v.version + 1], ARRAY[$2], ARRAY['1.0'], ARRAY[$3], ARRAY['{}']) AS appended",
     )
     .bind(session)
     .bind(name)

@@ -40,7 +40,7 @@ impl Answer {
     }
 
     /// Fails unless the status is `status`.
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "often the status is all that counts")]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.body);
         self
@@ -143,6 +143,11 @@ impl Client {
     /// `POST path`
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// `POST path` without a body
+    pub async fn post_empty(&self, path: &str) -> Answer {
+        self.send(self.request(Method::POST, path)).await
     }
 
     /// `PATCH path`

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 /// Nothing, not even a sign of life, for this long: the stream is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Nothing but signs of life for this long: the turn is stuck. A lost worker is missed only
+/// when its lease is over.
+const REAL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,12 +83,15 @@ impl EventStream {
     /// # Errors
     /// When the connection breaks.
     pub async fn next_real(&mut self) -> Result<Option<SseEvent>, reqwest::Error> {
-        loop {
-            match self.next().await? {
-                Some(event) if event.name == "keep-alive" => {}
-                other => return Ok(other),
+        let search = async {
+            loop {
+                match self.next().await? {
+                    Some(event) if event.name == "keep-alive" => {}
+                    other => return Ok(other),
+                }
             }
-        }
+        };
+        tokio::time::timeout(REAL_PATIENCE, search).await.expect("a turn gets on")
     }
 
     fn parse(&mut self, block: &str) -> Option<SseEvent> {

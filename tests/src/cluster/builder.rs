@@ -11,6 +11,9 @@ use crate::provider::Provider;
 use crate::proxy::Proxy;
 use crate::servers;
 
+/// Room for what the streams may reserve.
+const NATS_MEGABYTES: u32 = 16 * 1024;
+
 struct Node {
     name: String,
     roles: String,
@@ -71,7 +74,9 @@ impl ClusterBuilder {
     pub async fn start(self) -> Cluster {
         let folder = TemporaryFolder::new().unwrap();
         let provider = Provider::start();
-        let nats = Nats::start(NatsOptions::temporary(folder.path())).await.unwrap();
+        let options = NatsOptions::temporary(folder.path());
+        let options = NatsOptions { max_file_megabytes: NATS_MEGABYTES, ..options };
+        let nats = Nats::start(options).await.unwrap();
         let (postgres, database_url) = if self.own_postgres {
             let postgres = servers::postgres(folder.path()).await;
             let url = postgres.url(DATABASE);

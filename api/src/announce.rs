@@ -16,7 +16,7 @@ pub(crate) async fn announce(state: &ApiState, tenant: &TenantId, executed: &Exe
         }
         if let Some((turn_id, attempt, terminal)) = Terminal::of(event) {
             let position = executed.position.unwrap_or_default();
-            let frame = Frame::Ended { attempt, sequence: 0, position, terminal };
+            let frame = Frame::ended(attempt, position, terminal);
             state.broker.publish_frame(tenant, turn_id, &frame).await;
         }
     }

@@ -9,37 +9,22 @@ use domain::session::{TurnError, TurnStatus};
 use domain::{Completion, ContentPart, FinishReason, Message, content};
 use projections::{TurnDetail, TurnRow};
 
-/// The frames of an ended turn after `cursor`; none if the turn runs, or if its answer has not
+/// The frames of an ended turn after `cursor`, which are empty for a watcher that has seen it
+/// all; none if the turn runs, or if its answer has not
 /// reached the read model yet.
 pub(crate) fn frames(detail: &TurnDetail, cursor: Cursor) -> Option<VecDeque<Arc<Frame>>> {
     let turn = &detail.turn;
     let terminal = terminal(detail)?;
     let mut cursor = cursor;
-    let all =
-        started(turn).into_iter().chain(deltas(turn, &terminal)).chain([ended(turn, terminal)]);
+    let deltas = deltas(turn, &terminal);
+    let end = Frame::ended(turn.attempt, turn.last_position, terminal);
+    let all = started(turn).into_iter().chain(deltas).chain([end]);
     let rest = all.filter(|frame| splice(&mut cursor, frame) == Spliced::Next);
     Some(rest.map(Arc::new).collect())
 }
 
-/// Whether a watcher at `cursor` has seen the whole of an ended turn.
-pub(crate) fn is_seen(turn: &TurnRow, cursor: Cursor) -> bool {
-    turn.status.is_terminal()
-        && cursor.attempt == turn.attempt
-        && cursor.next > last_sequence(turn) + 1
-}
-
 fn started(turn: &TurnRow) -> Option<Frame> {
     turn.started_at.map(|at| Frame::Started { attempt: turn.attempt, at })
-}
-
-fn ended(turn: &TurnRow, terminal: Terminal) -> Frame {
-    let sequence = if turn.started_at.is_some() { last_sequence(turn) + 1 } else { 0 };
-    Frame::Ended { attempt: turn.attempt, sequence, position: turn.last_position, terminal }
-}
-
-fn last_sequence(turn: &TurnRow) -> u32 {
-    let count = turn.delta_lengths.as_ref().map_or(0, Vec::len);
-    u32::try_from(count).unwrap_or(u32::MAX - 1)
 }
 
 fn terminal(detail: &TurnDetail) -> Option<Terminal> {

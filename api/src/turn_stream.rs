@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use broker::{Cursor, Frame, TurnWatch, WatchError};
 use domain::{Actor, TurnId};
+use projections::TurnDetail;
 
 use crate::error::ApiError;
-use crate::finished;
 use crate::state::ApiState;
+use crate::{finished, position};
 
 /// After this long without a frame the turn may have ended unheard.
 const QUIET: Duration = Duration::from_secs(2);
@@ -124,17 +125,27 @@ impl TurnStream {
         }
     }
 
+    /// What the read models say; a turn they don't have may just not have arrived there, or
+    /// its session was deleted.
+    async fn read(&self) -> Result<TurnDetail, ApiError> {
+        let read = || projections::get_turn(self.state.pool(), &self.actor, self.turn_id);
+        if let Some(detail) = read().await? {
+            return Ok(detail);
+        }
+        position::wait_for_head(&self.state).await?;
+        read().await?.ok_or_else(ApiError::turn_not_found)
+    }
+
     /// Goes over to what is stored if the turn has ended.
     async fn look(&mut self) -> Result<(), ApiError> {
         let cursor = self.cursor();
-        let found = projections::get_turn(self.state.pool(), &self.actor, self.turn_id).await;
-        let detail = match found {
+        let detail = match self.read().await {
             Ok(detail) => detail,
             // It may come back; until then there is nothing to tell.
-            Err(error) if error.is_unavailable() => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.retry_after.is_some() => return Ok(()),
+            Err(error) => return Err(error),
         };
-        if let Some(frames) = detail.and_then(|detail| finished::frames(&detail, cursor)) {
+        if let Some(frames) = finished::frames(&detail, cursor) {
             self.cursor = cursor;
             self.source = Source::Stored(frames);
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 
+use tokio::sync::watch;
+
 use crate::error::BrokerError;
 
 /// The connection to NATS. Clones share it.
@@ -12,6 +14,7 @@ use crate::error::BrokerError;
 pub struct Broker {
     pub(crate) client: Client,
     pub(crate) jetstream: jetstream::Context,
+    connects: watch::Receiver<u64>,
 }
 
 impl Broker {
@@ -30,6 +33,7 @@ impl Broker {
             (Some(token), None) => ConnectOptions::with_token(token.to_owned()),
             _ => ConnectOptions::new(),
         };
+        let (connected, connects) = watch::channel(0);
         let client = options
             .name(name)
             .retry_on_initial_connect()
@@ -42,7 +46,12 @@ impl Broker {
             .ping_interval(Duration::from_secs(5))
             .subscription_capacity(16 * 1024)
             .client_capacity(8 * 1024)
-            .event_callback(|event| async move { log(&event) })
+            .event_callback(move |event| {
+                if matches!(event, Event::Connected) {
+                    connected.send_modify(|count| *count += 1);
+                }
+                async move { log(&event) }
+            })
             .connect(address)
             .await
             .map_err(BrokerError::url)?;
@@ -51,12 +60,19 @@ impl Broker {
             .ack_timeout(Duration::from_secs(3))
             .max_ack_inflight(8 * 1024)
             .build(client.clone());
-        Ok(Self { client, jetstream })
+        Ok(Self { client, jetstream, connects })
     }
 
     /// Whether the connection stands at this moment.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Changes each time the connection is made anew.
+    pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
+        let mut connects = self.connects.clone();
+        connects.mark_unchanged();
+        connects
     }
 
     /// Waits for the connection to stand.

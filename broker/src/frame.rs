@@ -89,7 +89,7 @@ pub enum Frame {
     Ended {
         /// The attempt.
         attempt: u32,
-        /// One more than the last delta's.
+        /// One more than the last delta's, or [`Frame::LAST`].
         sequence: u32,
         /// The log position of the event that ended it.
         position: i64,
@@ -99,6 +99,25 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// The sequence of an end that doesn't tell how many deltas were before it: of a failed
+    /// turn, whose text is void, and of one that was ended for its worker. It comes after
+    /// every delta, and nothing before it can be missing.
+    pub const LAST: u32 = 1_000_000_000;
+
+    /// The frame of a turn's end. What is stored of the turn gives the same one.
+    pub fn ended(attempt: u32, position: i64, terminal: Terminal) -> Self {
+        let sequence = match &terminal {
+            Terminal::Completed { completion, .. } => after(&completion.delta_lengths),
+            Terminal::Cancelled { completion: Some(completion) }
+                if !completion.delta_lengths.is_empty() =>
+            {
+                after(&completion.delta_lengths)
+            }
+            Terminal::Cancelled { .. } | Terminal::Failed { .. } => Self::LAST,
+        };
+        Self::Ended { attempt, sequence, position, terminal }
+    }
+
     /// Attempt and sequence.
     pub fn place(&self) -> (u32, u32) {
         match self {
@@ -127,4 +146,8 @@ impl Terminal {
             _ => None,
         }
     }
+}
+
+fn after(delta_lengths: &[u32]) -> u32 {
+    u32::try_from(delta_lengths.len() + 1).unwrap_or(Frame::LAST)
 }

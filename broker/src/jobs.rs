@@ -8,6 +8,7 @@ use async_nats::jetstream::{AckKind, Message};
 use domain::{SessionId, TenantId, TurnId};
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::Broker;
@@ -65,21 +66,23 @@ impl Broker {
             .create_consumer_on_stream(config, streams::JOBS)
             .await
             .map_err(BrokerError::unavailable("open a job queue"))?;
-        Ok(JobQueue { consumer })
+        Ok(JobQueue { consumer, reconnects: self.reconnects() })
     }
 }
 
 /// One pool's queue, seen by one worker process.
 pub struct JobQueue {
     consumer: Consumer<pull::Config>,
+    reconnects: watch::Receiver<u64>,
 }
 
 impl JobQueue {
     /// Hands up to `most` jobs to `take`, one by one as they come; returns when they are used
-    /// up, when nothing more came for ten seconds, or at `stop`. Asking for as many as can be
+    /// up, after ten seconds, when the connection was made anew (the server has forgotten that
+    /// we wait), or at `stop`. Asking for as many as can be
     /// worked on now leaves the rest to other workers.
     pub async fn pull(
-        &self,
+        &mut self,
         most: usize,
         stop: &CancellationToken,
         mut take: impl FnMut(ReceivedJob),
@@ -88,8 +91,9 @@ impl JobQueue {
             .consumer
             .batch()
             .max_messages(most)
+            // No heartbeat: async-nats 0.51 goes to sleep for good on the first one, and loses
+            // what comes after it. A lost connection is noticed by `reconnected` instead.
             .expires(PULL)
-            .heartbeat(PULL / 4)
             .messages()
             .await
             .map_err(BrokerError::unavailable("ask for jobs"))?;
@@ -97,6 +101,7 @@ impl JobQueue {
             let message = tokio::select! {
                 message = batch.next() => message,
                 () = stop.cancelled() => break,
+                _ = self.reconnects.changed() => break,
             };
             let Some(message) = message else { return Ok(()) };
             if let Some(received) = read(message).await? {

@@ -32,15 +32,11 @@ pub enum Spliced {
 /// Places `frame` after `cursor`.
 pub fn splice(cursor: &mut Cursor, frame: &Frame) -> Spliced {
     let (attempt, sequence) = frame.place();
-    // A turn that ends without a word of its last attempt (cancelled while queued, given up
-    // after that attempt was lost) has nothing that could be missing before its end.
-    let unheard = matches!(frame, Frame::Ended { sequence: 0, .. });
-    let seen = attempt == cursor.attempt && sequence < cursor.next;
-    if !unheard && (attempt < cursor.attempt || seen) {
+    if attempt < cursor.attempt || (attempt == cursor.attempt && sequence < cursor.next) {
         return Spliced::Old;
     }
     let expected = if attempt == cursor.attempt { cursor.next } else { 0 };
-    if unheard || sequence == expected {
+    if sequence == expected || sequence == Frame::LAST {
         *cursor = Cursor::after(attempt, sequence);
         Spliced::Next
     } else {

@@ -16,6 +16,8 @@ pub enum MigrationState {
     Pending,
     /// It is, but with another text than this binary has.
     Differs,
+    /// It is, but this binary doesn't know it: the database is of a newer one.
+    Unknown,
 }
 
 /// One migration.
@@ -29,13 +31,19 @@ pub struct Migration {
     pub state: MigrationState,
 }
 
-/// All migrations of this binary and where each stands.
+/// All migrations of this binary, and those it finds in the database, and where each stands.
 pub async fn migrations(pool: &PgPool) -> Result<Vec<Migration>, StoreError> {
     let mut connection =
         pool.acquire().await.map_err(|error| StoreError::from_sqlx("connect", error))?;
     connection.ensure_migrations_table().await.map_err(StoreError::Migrate)?;
     let applied = connection.list_applied_migrations().await.map_err(StoreError::Migrate)?;
     let known = MIGRATOR.iter().filter(|migration| !migration.migration_type.is_down_migration());
+    let unknown = applied.iter().filter(|found| !MIGRATOR.version_exists(found.version));
+    let unknown = unknown.map(|found| Migration {
+        version: found.version,
+        name: "(unknown)".to_owned(),
+        state: MigrationState::Unknown,
+    });
     Ok(known
         .map(|migration| {
             let found = applied.iter().find(|applied| applied.version == migration.version);
@@ -46,6 +54,7 @@ pub async fn migrations(pool: &PgPool) -> Result<Vec<Migration>, StoreError> {
             };
             Migration { version: migration.version, name: migration.description.to_string(), state }
         })
+        .chain(unknown)
         .collect())
 }
 

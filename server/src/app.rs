@@ -7,7 +7,7 @@ use api::auth::{ApiKeys, AuthConfig, Authenticator, JwksConfig, JwtConfig, Share
 use broker::Broker;
 use commands::CommandBus;
 use domain::{SystemClock, SystemIds, WorkerId};
-use eventstore::{EventStore, MigrationState, PoolOptions};
+use eventstore::{EventStore, Migration, MigrationState, PoolOptions};
 use projections::Positions;
 use sqlx::PgPool;
 use workers::catalog::Catalog;
@@ -66,12 +66,12 @@ pub(crate) fn tool_pool(config: &Config) -> Result<PgPool, ServerError> {
 
 fn database_url(config: &Config) -> Result<&str, ServerError> {
     let url = config.database.url.as_ref();
-    url.map(|url| url.expose()).ok_or(ServerError::Missing("DATABASE_URL"))
+    url.map(Secret::expose).ok_or(ServerError::Missing("DATABASE_URL"))
 }
 
 pub(crate) fn nats_url(config: &Config) -> Result<&str, ServerError> {
     let url = config.nats.url.as_ref();
-    url.map(|url| url.expose()).ok_or(ServerError::Missing("NATS_URL"))
+    url.map(Secret::expose).ok_or(ServerError::Missing("NATS_URL"))
 }
 
 /// The configured name, or one that tells processes apart.
@@ -104,7 +104,9 @@ pub(crate) fn authenticator(config: &Config, pool: PgPool) -> Result<Authenticat
 /// The database must have exactly the schema that this binary was built for.
 pub(crate) async fn check_schema(pool: &PgPool) -> Result<(), ServerError> {
     let migrations = eventstore::migrations(pool).await?;
-    if let Some(foreign) = migrations.iter().find(|one| one.state == MigrationState::Differs) {
+    let foreign =
+        |one: &&Migration| matches!(one.state, MigrationState::Differs | MigrationState::Unknown);
+    if let Some(foreign) = migrations.iter().find(foreign) {
         return Err(ServerError::ForeignMigration(foreign.version));
     }
     let pending = migrations.iter().filter(|one| one.state == MigrationState::Pending).count();

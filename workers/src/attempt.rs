@@ -8,8 +8,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use broker::{Frame, Job, ReceivedJob, Terminal};
+use chrono::{DateTime, Utc};
 use commands::{Caller, CommandError, Executed};
-use domain::session::{Prompt, Rejection, Session, SessionCommand, Turn, TurnError, prompt_for};
+use domain::session::{
+    Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, TurnError, prompt_for,
+};
 use domain::{Actor, TurnId};
 use futures::StreamExt;
 use tokio::time::{Instant, Interval};
@@ -45,6 +48,7 @@ enum Fate {
 /// A turn that this attempt holds.
 struct Claim {
     attempt: u32,
+    started_at: DateTime<Utc>,
     turn: Turn,
     prompt: Prompt,
     request: CompletionRequest,
@@ -78,7 +82,7 @@ async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationTok
         Err(fate) => return fate,
     };
     let mut answer = Answer::new(claimed.attempt, deps.options.delta_interval);
-    let started = Frame::Started { attempt: claimed.attempt, at: deps.bus.clock().now() };
+    let started = Frame::Started { attempt: claimed.attempt, at: claimed.started_at };
     deps.broker.publish_frame(&job.tenant_id, job.turn_id, &started).await;
     let end = run_model(deps, received, &claimed, &mut answer, stop).await;
     if let Some(frame) = answer.frame() {
@@ -87,7 +91,7 @@ async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationTok
     let Some(command) = closing_command(deps, job, &claimed, &answer, end) else {
         return Fate::HandBack(Duration::ZERO);
     };
-    finish(deps, received, &command, answer.sequence() + 1).await
+    finish(deps, received, &command).await
 }
 
 /// Claims the turn. None if there is nothing to do; the claim itself may have ended the turn.
@@ -112,15 +116,20 @@ async fn claim(deps: &Deps, received: &ReceivedJob) -> Result<Option<Claim>, Fat
             return Err(Fate::HandBack(LATER));
         }
     };
-    announce(deps, job, &executed, 0).await;
-    let Some(session) = executed.session else { return Ok(None) };
+    announce(deps, job, &executed).await;
+    let Some(session) = &executed.session else { return Ok(None) };
+    let started = executed.events.iter().find_map(|event| match event {
+        SessionEvent::AttemptStarted { at, .. } => Some(*at),
+        _ => None,
+    });
+    let Some(started_at) = started else { return Ok(None) };
     let Some(turn) = session.turn(job.turn_id).filter(|turn| !turn.status.is_terminal()) else {
         return Ok(None);
     };
-    Ok(Some(claim_of(deps, &session, turn)))
+    Ok(Some(claim_of(deps, session, turn, started_at)))
 }
 
-fn claim_of(deps: &Deps, session: &Session, turn: &Turn) -> Claim {
+fn claim_of(deps: &Deps, session: &Session, turn: &Turn, started_at: DateTime<Utc>) -> Claim {
     let name = turn.settings.model.clone().unwrap_or_default();
     // A model that was taken from the configuration meanwhile fails at the provider's door.
     let prompt = match deps.catalog.models.get(&name) {
@@ -132,7 +141,7 @@ fn claim_of(deps: &Deps, session: &Session, turn: &Turn) -> Claim {
         prompt: prompt.clone(),
         settings: (*turn.settings).clone(),
     };
-    Claim { attempt: turn.attempt, turn: turn.clone(), prompt, request }
+    Claim { attempt: turn.attempt, started_at, turn: turn.clone(), prompt, request }
 }
 
 /// Streams the answer into `answer` and onto NATS until it ends, one way or another.
@@ -238,17 +247,12 @@ fn closing_command(
 }
 
 /// Writes the end, as long as it takes within reason: the answer is here and paid for.
-async fn finish(
-    deps: &Deps,
-    received: &ReceivedJob,
-    command: &SessionCommand,
-    sequence: u32,
-) -> Fate {
+async fn finish(deps: &Deps, received: &ReceivedJob, command: &SessionCommand) -> Fate {
     let give_up = Instant::now() + PATIENCE;
     loop {
         match execute(deps, &received.job, command).await {
             Ok(executed) => {
-                announce(deps, &received.job, &executed, sequence).await;
+                announce(deps, &received.job, &executed).await;
                 return Fate::Done;
             }
             Err(CommandError::Rejected(rejection)) => {
@@ -281,13 +285,12 @@ fn execute<'a>(
     async move { deps.bus.execute(job.session_id, command, &caller).await }
 }
 
-/// Tells the watchers about turns that `executed` ended. `sequence` is that of our own end.
-async fn announce(deps: &Deps, job: &Job, executed: &Executed, sequence: u32) {
+/// Tells the watchers about turns that `executed` ended.
+async fn announce(deps: &Deps, job: &Job, executed: &Executed) {
     let position = executed.position.unwrap_or_default();
     for event in &executed.events {
         let Some((turn_id, attempt, terminal)) = Terminal::of(event) else { continue };
-        let sequence = if turn_id == job.turn_id { sequence } else { 0 };
-        let frame = Frame::Ended { attempt, sequence, position, terminal };
+        let frame = Frame::ended(attempt, position, terminal);
         deps.broker.publish_frame(&job.tenant_id, turn_id, &frame).await;
     }
 }

@@ -74,9 +74,9 @@ async fn serve_pool(
     while !stop.is_cancelled() {
         let served = async {
             deps.broker.ensure_streams().await?;
-            let queue = deps.broker.job_queue(pool).await?;
+            let mut queue = deps.broker.job_queue(pool).await?;
             troubled = false;
-            take_jobs(deps, &queue, attempts, stop).await
+            take_jobs(deps, &mut queue, attempts, stop).await
         };
         if let Err(error) = served.await {
             if !troubled {
@@ -90,12 +90,11 @@ async fn serve_pool(
 
 async fn take_jobs(
     deps: &Arc<Deps>,
-    queue: &JobQueue,
+    queue: &mut JobQueue,
     attempts: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     let slots = Arc::new(Semaphore::new(deps.options.concurrency));
-    let mut first = true;
     while !stop.is_cancelled() {
         // Ask only for what can be started now; the rest is for other workers.
         let Some(Ok(slot)) = stop.run_until_cancelled(slots.acquire()).await else { break };
@@ -109,9 +108,6 @@ async fn take_jobs(
             });
         };
         queue.pull(free, stop, take).await?;
-        if std::mem::take(&mut first) {
-            tracing::debug!("the first jobs were asked for");
-        }
     }
     Ok(())
 }

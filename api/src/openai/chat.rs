@@ -34,7 +34,7 @@ pub(crate) async fn complete(
     let model = model_name(&state, &conversation);
     let ids = turn_ids(&state);
     let (id, command) = match session_id {
-        Some(id) => (id, send(conversation, ids)),
+        Some(id) => (id, send(conversation, ids)?),
         None => (SessionId(state.bus.ids().next()), create(&state, conversation, ids)),
     };
     // Watched before it exists, so that nothing of it can be missed.
@@ -90,15 +90,15 @@ fn create(state: &ApiState, conversation: Conversation, ids: TurnIds) -> Session
 }
 
 /// The session has the history; what the client repeats of it is left out.
-fn send(conversation: Conversation, ids: TurnIds) -> SessionCommand {
-    let Conversation { settings, message, .. } = conversation;
-    SessionCommand::SendMessage(SendMessage {
+fn send(conversation: Conversation, ids: TurnIds) -> Result<SessionCommand, ApiError> {
+    let (settings, message) = conversation.into_newest()?;
+    Ok(SessionCommand::SendMessage(SendMessage {
         ids,
         message,
         parent_id: None,
         settings: request::as_patch(settings),
         on_busy: OnBusy::Refuse,
-    })
+    }))
 }
 
 /// Cancels a stateless call's turn when its connection goes away before the end.

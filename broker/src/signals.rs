@@ -1,5 +1,6 @@
 //! Hints and stop signals: core messages that speed things up and may be lost.
 
+use bytes::Bytes;
 use domain::TurnId;
 use futures::StreamExt;
 
@@ -40,7 +41,7 @@ impl StopSignals {
 impl Broker {
     /// Tells the relay that the log has grown to `position`.
     pub async fn hint_head(&self, position: i64) {
-        self.send(subjects::HEAD.to_owned(), position.to_string()).await;
+        self.send(subjects::HEAD.to_owned(), position.to_string().into()).await;
     }
 
     /// Listens for such hints.
@@ -55,7 +56,7 @@ impl Broker {
 
     /// Tells whichever worker holds `turn` to stop; the log already says so.
     pub async fn signal_stop(&self, turn: TurnId) {
-        self.send(subjects::stop(turn), String::new()).await;
+        self.send(subjects::stop(turn), Bytes::new()).await;
     }
 
     /// Listens for turns to stop.
@@ -66,12 +67,5 @@ impl Broker {
             .await
             .map_err(BrokerError::unavailable("subscribe to stop signals"))?;
         Ok(StopSignals { subscriber })
-    }
-
-    /// A message that may be lost: nobody depends on it.
-    async fn send(&self, subject: String, payload: String) {
-        if let Err(error) = self.client.publish(subject, payload.into()).await {
-            tracing::debug!(%error, "a signal was not sent");
-        }
     }
 }

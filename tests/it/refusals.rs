@@ -17,7 +17,7 @@ struct Bad {
     code: &'static str,
 }
 
-fn bad(method: &str, path: &str, body: impl ToString, status: u16, code: &'static str) -> Bad {
+fn bad(method: &str, path: &str, body: &impl ToString, status: u16, code: &'static str) -> Bad {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     Bad { method, path: path.to_owned(), body: body.to_string(), status, code }
 }
@@ -52,116 +52,86 @@ async fn observed() -> (Client, String, impl AsyncFn() -> i64) {
     (client, tenant, async move || events_of(&pool, &of).await)
 }
 
+/// An id that nothing has.
+const NOWHERE: &str = "0198c0de-0000-7000-8000-000000000000";
+
+fn bad_sessions() -> Vec<Bad> {
+    let post = |body: Value, status, code| bad("POST", "/v1/sessions", &body, status, code);
+    vec![
+        bad("POST", "/v1/sessions", &"{\"title\": ", 400, "malformed_json"),
+        bad("POST", "/v1/sessions", &"nonsense", 400, "malformed_json"),
+        post(json!([]), 400, "invalid_body"),
+        post(json!({ "title": 5 }), 400, "invalid_body"),
+        post(json!({ "titel": "typo" }), 400, "invalid_body"),
+        post(json!({ "title": "x".repeat(201) }), 400, "too_many"),
+        post(json!({ "tags": vec!["t"; 33] }), 400, "too_many"),
+        post(json!({ "settings": { "model": "none" } }), 404, "model_not_found"),
+        post(json!({ "settings": { "temperature": 3 } }), 400, "invalid_setting"),
+        post(json!({ "settings": { "temprature": 1 } }), 400, "invalid_body"),
+    ]
+}
+
+fn bad_messages(path: &str) -> Vec<Bad> {
+    let post = |body: Value, status, code| bad("POST", path, &body, status, code);
+    let with = |name: &str, value: Value, status, code| {
+        let mut body = json!({ "content": "x" });
+        body[name] = value;
+        post(body, status, code)
+    };
+    let huge = "x".repeat(9 * 1024 * 1024);
+    vec![
+        bad("POST", path, &"", 400, "malformed_json"),
+        post(json!({}), 400, "invalid_body"),
+        post(json!(["by position"]), 400, "invalid_body"),
+        with("content", json!(5), 400, "invalid_body"),
+        with("content", json!(""), 400, "empty_message"),
+        with("content", json!("  \n\t "), 400, "empty_message"),
+        with("content", json!([]), 400, "empty_message"),
+        with("content", json!([{ "type": "dance" }]), 400, "invalid_body"),
+        with("content", json!("x".repeat(2 * 1024 * 1024)), 413, "message_too_large"),
+        with("content", json!(huge), 413, "body_too_large"),
+        with("role", json!("assistant"), 400, "invalid_body"),
+        with("on_busy", json!("wait"), 400, "invalid_body"),
+        with("parent_id", json!(NOWHERE), 400, "parent_not_found"),
+        with("settings", json!({ "model": "none" }), 404, "model_not_found"),
+        with("settings", json!({ "max_tokens": 9_999_999 }), 400, "max_tokens_too_large"),
+    ]
+}
+
+fn bad_commands() -> Vec<Bad> {
+    let post = |body: Value, status, code| bad("POST", "/v1/commands", &body, status, code);
+    let send = json!({ "command": "SendMessage", "content": "x" });
+    let mut elsewhere = send.clone();
+    elsewhere["session_id"] = json!(NOWHERE);
+    let of_turn = |name: &str| json!({ "command": name, "turn_id": NOWHERE });
+    vec![
+        post(json!({ "command": "Dance" }), 400, "unknown_command"),
+        post(of_turn("CompleteTurn"), 400, "unknown_command"),
+        post(of_turn("CancelTurn"), 404, "turn_not_found"),
+        post(send, 400, "invalid_body"),
+        post(elsewhere, 404, "session_not_found"),
+    ]
+}
+
+fn bad_completions() -> Vec<Bad> {
+    let path = "/v1/chat/completions";
+    let post = |body: Value, status, code| bad("POST", path, &body, status, code);
+    let said = json!([{ "role": "user", "content": "x" }]);
+    vec![
+        bad("POST", path, &"{", 400, "malformed_json"),
+        post(json!({ "model": "scripted" }), 400, "invalid_body"),
+        post(json!({ "model": "scripted", "messages": [] }), 400, "invalid_messages"),
+        post(json!({ "model": "none", "messages": said }), 404, "model_not_found"),
+    ]
+}
+
 #[tokio::test]
 async fn bad_bodies_are_refused_and_leave_nothing() {
     let (ann, _, events) = observed().await;
     let session = ann.create_session().await;
     let before = events().await;
-    let messages = format!("/v1/sessions/{session}/messages");
-    let large = json!({ "content": "x".repeat(2 * 1024 * 1024) });
-    let huge = format!("{{\"content\": \"{}\"}}", "x".repeat(9 * 1024 * 1024));
-    let nowhere = "0198c0de-0000-7000-8000-000000000000";
-    let cases = [
-        bad("POST", "/v1/sessions", "{\"title\": ", 400, "malformed_json"),
-        bad("POST", "/v1/sessions", "nonsense", 400, "malformed_json"),
-        bad("POST", "/v1/sessions", json!([]), 400, "invalid_body"),
-        bad("POST", "/v1/sessions", json!({ "title": 5 }), 400, "invalid_body"),
-        bad("POST", "/v1/sessions", json!({ "titel": "typo" }), 400, "invalid_body"),
-        bad("POST", "/v1/sessions", json!({ "title": "x".repeat(201) }), 400, "too_many"),
-        bad("POST", "/v1/sessions", json!({ "tags": vec!["t"; 33] }), 400, "too_many"),
-        bad(
-            "POST",
-            "/v1/sessions",
-            json!({ "settings": { "model": "none" } }),
-            404,
-            "model_not_found",
-        ),
-        bad(
-            "POST",
-            "/v1/sessions",
-            json!({ "settings": { "temperature": 3 } }),
-            400,
-            "invalid_setting",
-        ),
-        bad(
-            "POST",
-            "/v1/sessions",
-            json!({ "settings": { "temprature": 1 } }),
-            400,
-            "invalid_body",
-        ),
-        bad("POST", &messages, "", 400, "malformed_json"),
-        bad("POST", &messages, json!({}), 400, "invalid_body"),
-        bad("POST", &messages, json!({ "content": 5 }), 400, "invalid_body"),
-        bad("POST", &messages, json!({ "content": "" }), 400, "empty_message"),
-        bad("POST", &messages, json!({ "content": "  \n\t " }), 400, "empty_message"),
-        bad("POST", &messages, json!({ "content": [] }), 400, "empty_message"),
-        bad("POST", &messages, json!({ "content": [{ "type": "dance" }] }), 400, "invalid_body"),
-        bad("POST", &messages, json!({ "content": "x", "role": "assistant" }), 400, "invalid_body"),
-        bad("POST", &messages, json!({ "content": "x", "on_busy": "wait" }), 400, "invalid_body"),
-        bad(
-            "POST",
-            &messages,
-            json!({ "content": "x", "parent_id": nowhere }),
-            400,
-            "parent_not_found",
-        ),
-        bad(
-            "POST",
-            &messages,
-            json!({ "content": "x", "settings": { "model": "none" } }),
-            404,
-            "model_not_found",
-        ),
-        bad(
-            "POST",
-            &messages,
-            json!({ "content": "x", "settings": { "max_tokens": 9_999_999 } }),
-            400,
-            "max_tokens_too_large",
-        ),
-        bad("POST", &messages, large, 413, "message_too_large"),
-        bad("POST", &messages, huge, 413, "body_too_large"),
-        bad("POST", "/v1/commands", json!({ "command": "Dance" }), 400, "unknown_command"),
-        bad(
-            "POST",
-            "/v1/commands",
-            json!({ "command": "SendMessage", "content": "x" }),
-            400,
-            "invalid_body",
-        ),
-        bad(
-            "POST",
-            "/v1/commands",
-            json!({ "command": "SendMessage", "session_id": nowhere, "content": "x" }),
-            404,
-            "session_not_found",
-        ),
-        bad(
-            "POST",
-            "/v1/commands",
-            json!({ "command": "CompleteTurn", "turn_id": nowhere }),
-            404,
-            "turn_not_found",
-        ),
-        bad("POST", "/v1/chat/completions", "{", 400, "malformed_json"),
-        bad("POST", "/v1/chat/completions", json!({ "model": "scripted" }), 400, "invalid_body"),
-        bad(
-            "POST",
-            "/v1/chat/completions",
-            json!({ "model": "scripted", "messages": [] }),
-            400,
-            "invalid_messages",
-        ),
-        bad(
-            "POST",
-            "/v1/chat/completions",
-            json!({ "model": "none", "messages": [{ "role": "user", "content": "x" }] }),
-            404,
-            "model_not_found",
-        ),
-    ];
-    for case in &cases {
+    let messages = bad_messages(&format!("/v1/sessions/{session}/messages"));
+    for case in [bad_sessions(), messages, bad_commands(), bad_completions()].iter().flatten() {
         assert_refused(&ann, case).await;
     }
     assert_eq!(events().await, before, "a refused request left something in the log");
@@ -175,34 +145,33 @@ async fn bad_paths_queries_and_headers_are_refused() {
     let turn = ann.send_message(&session, "for bad ids").await.id;
     ann.ended(&turn).await;
     let before = events().await;
-    let nowhere = "0198c0de-0000-7000-8000-000000000000";
     let session_path = format!("/v1/sessions/{session}");
     let cases = [
-        bad("GET", "/v1/nonsense", "", 404, "route_not_found"),
-        bad("GET", "/", "", 404, "route_not_found"),
-        bad("PUT", "/v1/sessions", "{}", 405, "method_not_allowed"),
-        bad("GET", "/v1/commands", "", 405, "method_not_allowed"),
-        bad("GET", "/v1/sessions/not-an-id", "", 400, "invalid_id"),
-        bad("GET", &format!("/v1/sessions/{nowhere}"), "", 404, "session_not_found"),
-        bad("GET", &format!("/v1/sessions/{nowhere}/messages"), "", 404, "session_not_found"),
-        bad("GET", &format!("/v1/sessions/{nowhere}/events"), "", 404, "session_not_found"),
-        bad("GET", &format!("/v1/audit/sessions/{nowhere}"), "", 404, "session_not_found"),
-        bad("DELETE", &format!("/v1/sessions/{nowhere}"), "", 404, "session_not_found"),
-        bad("PATCH", &format!("/v1/sessions/{nowhere}"), "{}", 404, "session_not_found"),
-        bad("GET", &format!("/v1/turns/{nowhere}"), "", 404, "turn_not_found"),
-        bad("GET", &format!("/v1/turns/{nowhere}/stream"), "", 404, "turn_not_found"),
-        bad("POST", &format!("/v1/turns/{nowhere}/cancel"), "", 404, "turn_not_found"),
-        bad("POST", &format!("/v1/turns/{nowhere}/retry"), "", 404, "turn_not_found"),
-        bad("GET", "/v1/sessions?limit=0", "", 400, "invalid_limit"),
-        bad("GET", "/v1/sessions?limit=101", "", 400, "invalid_limit"),
-        bad("GET", "/v1/sessions?limit=many", "", 400, "invalid_query"),
-        bad("GET", "/v1/sessions?cursor=zzz", "", 400, "invalid_cursor"),
-        bad("GET", "/v1/sessions?cursor=eyJhIjoxfQ", "", 400, "invalid_cursor"),
-        bad("GET", "/v1/sessions?colour=red", "", 400, "invalid_query"),
-        bad("GET", &format!("{session_path}?min_position=-1"), "", 400, "invalid_position"),
-        bad("GET", &format!("{session_path}?min_position=x"), "", 400, "invalid_query"),
-        bad("GET", &format!("{session_path}/messages?order=random"), "", 400, "invalid_query"),
-        bad("GET", &format!("/v1/turns/{turn}/stream?from=middle"), "", 400, "invalid_query"),
+        bad("GET", "/v1/nonsense", &"", 404, "route_not_found"),
+        bad("GET", "/", &"", 404, "route_not_found"),
+        bad("PUT", "/v1/sessions", &"{}", 405, "method_not_allowed"),
+        bad("GET", "/v1/commands", &"", 405, "method_not_allowed"),
+        bad("GET", "/v1/sessions/not-an-id", &"", 400, "invalid_id"),
+        bad("GET", &format!("/v1/sessions/{NOWHERE}"), &"", 404, "session_not_found"),
+        bad("GET", &format!("/v1/sessions/{NOWHERE}/messages"), &"", 404, "session_not_found"),
+        bad("GET", &format!("/v1/sessions/{NOWHERE}/events"), &"", 404, "session_not_found"),
+        bad("GET", &format!("/v1/audit/sessions/{NOWHERE}"), &"", 404, "session_not_found"),
+        bad("DELETE", &format!("/v1/sessions/{NOWHERE}"), &"", 404, "session_not_found"),
+        bad("PATCH", &format!("/v1/sessions/{NOWHERE}"), &"{}", 404, "session_not_found"),
+        bad("GET", &format!("/v1/turns/{NOWHERE}"), &"", 404, "turn_not_found"),
+        bad("GET", &format!("/v1/turns/{NOWHERE}/stream"), &"", 404, "turn_not_found"),
+        bad("POST", &format!("/v1/turns/{NOWHERE}/cancel"), &"", 404, "turn_not_found"),
+        bad("POST", &format!("/v1/turns/{NOWHERE}/retry"), &"", 404, "turn_not_found"),
+        bad("GET", "/v1/sessions?limit=0", &"", 400, "invalid_limit"),
+        bad("GET", "/v1/sessions?limit=101", &"", 400, "invalid_limit"),
+        bad("GET", "/v1/sessions?limit=many", &"", 400, "invalid_query"),
+        bad("GET", "/v1/sessions?cursor=zzz", &"", 400, "invalid_cursor"),
+        bad("GET", "/v1/sessions?cursor=eyJhIjoxfQ", &"", 400, "invalid_cursor"),
+        bad("GET", "/v1/sessions?colour=red", &"", 400, "invalid_query"),
+        bad("GET", &format!("{session_path}?min_position=-1"), &"", 400, "invalid_position"),
+        bad("GET", &format!("{session_path}?min_position=x"), &"", 400, "invalid_query"),
+        bad("GET", &format!("{session_path}/messages?order=random"), &"", 400, "invalid_query"),
+        bad("GET", &format!("/v1/turns/{turn}/stream?from=middle"), &"", 400, "invalid_query"),
     ];
     for case in &cases {
         assert_refused(&ann, case).await;
@@ -299,7 +268,7 @@ async fn nobody_sees_or_touches_anothers_session() {
         ] {
             let code =
                 if path.contains("/turns/") { "turn_not_found" } else { "session_not_found" };
-            let case = bad(method, &path, body, 404, code);
+            let case = bad(method, &path, &body, 404, code);
             let answer = assert_refused(stranger, &case).await;
             assert!(!answer.body.contains("ann's"), "{}", answer.body);
         }

@@ -175,12 +175,14 @@ async fn publish(
             jobs.push(async move { broker.publish_job(&pool, &job, "first").await });
         }
     }
-    // Jobs first: somebody waits for their answers.
+    // A job that can't be queued (the queue may be full) must not hold the log up: the sweeper
+    // comes back to its turn.
     let queue_jobs = async {
         while let Some(queued) = jobs.next().await {
-            queued?;
+            if let Err(error) = queued {
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "a turn waits for the sweeper");
+            }
         }
-        Ok::<(), BrokerError>(())
     };
     let send_events = async {
         for event in page {
@@ -191,8 +193,7 @@ async fn publish(
         publisher.confirm().await?;
         Ok::<(), RelayError>(())
     };
-    let (queued, sent) = tokio::join!(queue_jobs, send_events);
-    queued?;
+    let ((), sent) = tokio::join!(queue_jobs, send_events);
     sent
 }
 

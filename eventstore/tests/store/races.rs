@@ -51,12 +51,12 @@ async fn the_log_holds_what_was_acknowledged_and_nothing_else() {
     join_all(stores.iter().map(EventStore::close)).await;
     over.store(true, Ordering::SeqCst);
     killer.await.unwrap();
-    let seen = reader.await.unwrap();
+    let read = reader.await.unwrap();
 
     let log = whole_log(&store(&url)).await;
     assert_in_order(&log);
     let ids: Vec<_> = log.iter().map(|event| event.event_id).collect();
-    assert_eq!(seen, ids, "the reader saw the log as it is, without a hole");
+    assert_eq!(read, ids, "the reader saw the log as it is, without a hole");
     let appended = check(&log, &asked);
     assert!(appended > 100, "only {appended} appends went through");
 }
@@ -197,7 +197,7 @@ async fn kill_backends(url: String, over: Arc<AtomicBool>) {
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE datname = current_database() AND pid <> pg_backend_pid()
                     ORDER BY random() LIMIT 1";
-        drop(sqlx::query(kill).execute(&mut connection).await.unwrap());
+        sqlx::query(kill).execute(&mut connection).await.unwrap();
         sleep(Duration::from_millis(15)).await;
     }
 }

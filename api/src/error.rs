@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use broker::BrokerError;
 use commands::CommandError;
+use domain::Causes;
 use domain::session::{Rejection, RejectionKind};
 use eventstore::StoreError;
 use serde_json::json;
@@ -73,7 +74,7 @@ impl ApiError {
     }
 
     pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
-        tracing::error!(error = %Chain(error), "a request failed");
+        tracing::error!(error = %Causes(error), "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here")
     }
 
@@ -174,7 +175,7 @@ impl From<CommandError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_unavailable() {
-            tracing::warn!(error = %Chain(&error), "the database is unavailable");
+            tracing::warn!(error = %Causes(&error), "the database is unavailable");
             return Self::unavailable(
                 "the database can't be reached; a repeat with the same Idempotency-Key is safe",
             );
@@ -185,7 +186,7 @@ impl From<StoreError> for ApiError {
 
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
-        tracing::warn!(error = %Chain(&error), "the broker is unavailable");
+        tracing::warn!(error = %Causes(&error), "the broker is unavailable");
         Self::unavailable("the message broker can't be reached")
     }
 }
@@ -193,25 +194,10 @@ impl From<BrokerError> for ApiError {
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         if error.is_unavailable() {
-            tracing::warn!(error = %Chain(&error), "callers can't be authenticated");
+            tracing::warn!(error = %Causes(&error), "callers can't be authenticated");
             let unavailable = Self::unavailable(error.to_string());
             return Self { code: error.code().to_owned(), ..unavailable };
         }
         Self::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string())
-    }
-}
-
-/// An error with its causes, for one log line.
-pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
     }
 }

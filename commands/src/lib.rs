@@ -7,6 +7,8 @@
 mod cache;
 mod error;
 mod execute;
+mod replay;
 
 pub use error::CommandError;
 pub use execute::{Caller, CommandBus, Executed, Reply};
+pub use replay::{Replay, ReplayRange, replay};

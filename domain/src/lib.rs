@@ -11,6 +11,7 @@
 //! 3. Run the golden test with `UPDATE_GOLDEN=1`; commit the new file. Files that already
 //!    exist must never change: they are what the log holds.
 
+mod causes;
 pub mod completion;
 pub mod content;
 pub mod ids;
@@ -20,6 +21,7 @@ pub mod settings;
 pub mod time;
 pub mod tokens;
 
+pub use causes::Causes;
 pub use completion::{Completion, FinishReason, Timing, Usage};
 pub use content::{ContentPart, Message, Role};
 pub use ids::{

@@ -7,6 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use domain::Causes;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -142,7 +143,7 @@ impl Task {
                     let next_try = Instant::now() + pause;
                     batch = give_up(batch, next_try);
                     if batch.is_empty() {
-                        tracing::warn!(error = %Chain(&error), "the database is unavailable");
+                        tracing::warn!(error = %Causes(&error), "the database is unavailable");
                         return;
                     }
                     tokio::time::sleep_until(next_try).await;
@@ -200,19 +201,4 @@ fn keys(command: &AppendCommand) -> Vec<String> {
         format!("\0{}\0{}\0{}", command.tenant_id, record.user_id, record.command_id)
     });
     streams.chain(record).collect()
-}
-
-/// An error with its causes, for one log line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
-    }
 }

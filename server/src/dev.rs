@@ -7,14 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use api::auth::{ApiKeys, KeyRequest};
-use domain::{ActorRole, SystemClock, SystemIds};
+use domain::{ActorRole, Causes, SystemClock, SystemIds};
 use local::{Nats, NatsOptions, Postgres, PostgresOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::cli::DevArgs;
 use crate::config::{Config, Secret};
-use crate::error::{Chain, ServerError};
+use crate::error::ServerError;
 use crate::lifecycle::Lifecycle;
 use crate::output::say;
 use crate::serve::Process;
@@ -137,7 +137,7 @@ async fn api_key(config: &Config, pool: &sqlx::PgPool, path: &Path) -> Result<St
         let kept = kept.trim().to_owned();
         match authenticator.authenticate_token(&kept).await {
             Ok(_) => return Ok(kept),
-            Err(error) => tracing::info!(reason = %Chain(&error), "the kept API key is replaced"),
+            Err(error) => tracing::info!(reason = %Causes(&error), "the kept API key is replaced"),
         }
     }
     let request = KeyRequest {

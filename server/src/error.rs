@@ -60,24 +60,3 @@ pub(crate) enum ServerError {
     #[error("{0} of the checks failed")]
     Unhealthy(usize),
 }
-
-/// An error with its causes in one line.
-pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut said = self.0.to_string();
-        write!(f, "{said}")?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            // A transparent error says the same as its cause.
-            if !said.contains(&text) {
-                write!(f, ": {text}")?;
-            }
-            said = text;
-            source = cause.source();
-        }
-        Ok(())
-    }
-}

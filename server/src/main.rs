@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("colloquy: {}", error::Chain(&error)));
+            output::complain(&format!("colloquy: {}", domain::Causes(&error)));
             ExitCode::FAILURE
         }
     }

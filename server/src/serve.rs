@@ -10,6 +10,7 @@ use std::time::Duration;
 use api::{ApiState, Shared};
 use axum::serve::ListenerExt;
 use broker::DeltaHub;
+use domain::Causes;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use workers::worker::WorkerOptions;
 use crate::app::{self, App};
 use crate::cli::ServeArgs;
 use crate::config::Config;
-use crate::error::{Chain, ServerError};
+use crate::error::ServerError;
 use crate::health::Providers;
 use crate::lifecycle::Lifecycle;
 use crate::roles::Role;
@@ -54,7 +55,7 @@ async fn wait_for_schema(
     loop {
         match app::check_schema(pool).await {
             Err(ServerError::Store(error)) if Instant::now() < give_up => {
-                tracing::warn!(error = %Chain(&error), "waiting for the database");
+                tracing::warn!(error = %Causes(&error), "waiting for the database");
             }
             result => return result,
         }

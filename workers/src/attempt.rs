@@ -13,7 +13,7 @@ use commands::{Caller, CommandError, Executed};
 use domain::session::{
     Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, TurnError, prompt_for,
 };
-use domain::{Actor, TurnId};
+use domain::{Actor, Causes, TurnId};
 use futures::StreamExt;
 use tokio::time::{Instant, Interval};
 use tokio_util::sync::CancellationToken;
@@ -112,7 +112,7 @@ async fn claim(deps: &Deps, received: &ReceivedJob) -> Result<Option<Claim>, Fat
             return Ok(None);
         }
         Err(error) => {
-            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the turn could not be claimed");
+            tracing::warn!(error = %Causes(&error), "the turn could not be claimed");
             return Err(Fate::HandBack(LATER));
         }
     };

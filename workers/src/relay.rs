@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, BrokerError, EventPublisher, Job};
-use domain::Clock;
 use domain::session::SessionEvent;
+use domain::{Causes, Clock};
 use eventstore::{EventStore, Position, RecordedEvent, StoreError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -57,7 +57,7 @@ pub async fn run(
         match lead(&store, &broker, &mut sweeper, &stop, &mut troubled).await {
             Ok(()) => troubled = false,
             Err(error) if !troubled => {
-                tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "the relay is interrupted");
+                tracing::warn!(error = %Causes(&error), "the relay is interrupted");
                 troubled = true;
             }
             Err(error) => tracing::debug!(%error, "the relay is still interrupted"),
@@ -180,7 +180,7 @@ async fn publish(
     let queue_jobs = async {
         while let Some(queued) = jobs.next().await {
             if let Err(error) = queued {
-                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "a turn waits for the sweeper");
+                tracing::warn!(error = %Causes(&error), "a turn waits for the sweeper");
             }
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerError, JobQueue, ReceivedJob};
 use commands::CommandBus;
-use domain::{TurnId, WorkerId};
+use domain::{Causes, TurnId, WorkerId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,7 +80,7 @@ async fn serve_pool(
         };
         if let Err(error) = served.await {
             if !troubled {
-                tracing::warn!(pool, %error, cause = ?std::error::Error::source(&error), "no jobs can be had");
+                tracing::warn!(pool, error = %Causes(&error), "no jobs can be had");
                 troubled = true;
             }
             drop(tokio::time::timeout(RETRY, stop.cancelled()).await);

@@ -17,10 +17,9 @@ use self::respond::Completing;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::Body;
-use crate::routes::messages::turn_ids;
-use crate::routes::{Accepted, execute};
+use crate::routes::execute;
+use crate::routes::messages::{start_and_watch, turn_ids};
 use crate::state::ApiState;
-use crate::turn_stream::TurnStream;
 
 pub(crate) async fn complete(
     State(state): State<ApiState>,
@@ -37,16 +36,8 @@ pub(crate) async fn complete(
         Some(id) => (id, send(conversation, ids)?),
         None => (SessionId(state.bus.ids().next()), create(&state, conversation, ids)),
     };
-    // Watched before it exists, so that nothing of it can be missed.
-    let ahead = TurnStream::ahead(&state, &caller.actor, ids.turn_id).await;
-    let executed = execute(&state, &caller, id, command, None).await?;
-    let accepted = Accepted::from(&executed);
-    let turn_id = accepted.turn_id.unwrap_or(ids.turn_id);
-    let watched = if turn_id == ids.turn_id {
-        ahead
-    } else {
-        TurnStream::join(&state, &caller.actor, turn_id, broker::Cursor::default()).await
-    };
+    let (accepted, turn_id, watched) =
+        start_and_watch(&state, &caller, id, command, ids.turn_id).await?;
     // A call without a session belongs to its connection: nobody else could fetch its answer.
     let abandon = session_id.is_none().then(|| Abandon {
         state: state.clone(),

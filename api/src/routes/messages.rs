@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use broker::Cursor;
 use chrono::{DateTime, Utc};
 use domain::session::{NewMessage, OnBusy, SendMessage, SessionCommand, TurnIds};
 use domain::{ContentPart, FinishReason, MessageId, Role, SessionId, SettingsPatch, TurnId, Usage};
@@ -103,20 +104,33 @@ pub(crate) async fn send(
         let executed = execute(&state, &caller, id, command, None).await?;
         return Ok(Accepted::from(&executed).respond(StatusCode::ACCEPTED));
     }
-    // Watched before it exists, so that nothing of it can be missed.
-    let ahead = TurnStream::ahead(&state, &caller.actor, ids.turn_id).await;
-    let executed = execute(&state, &caller, id, command, None).await?;
-    let accepted = Accepted::from(&executed);
-    let turn_id = accepted.turn_id.unwrap_or(ids.turn_id);
-    let watched = if turn_id == ids.turn_id {
-        ahead
-    } else {
-        TurnStream::join(&state, &caller.actor, turn_id, broker::Cursor::default()).await
-    };
+    let (accepted, turn_id, watched) =
+        start_and_watch(&state, &caller, id, command, ids.turn_id).await?;
     let events = sse::turn_events(watched, turn_id, state.keep_alive, state.stopping.clone());
     let mut response = sse::response(events);
     accepted.mark(&mut response);
     Ok(response)
+}
+
+/// Requests a turn and watches it.
+pub(crate) async fn start_and_watch(
+    state: &ApiState,
+    caller: &Authenticated,
+    session_id: SessionId,
+    command: SessionCommand,
+    new_turn: TurnId,
+) -> Result<(Accepted, TurnId, TurnStream), ApiError> {
+    // Watched before it exists, so that nothing of it can be missed.
+    let ahead = TurnStream::ahead(state, &caller.actor, new_turn).await;
+    let executed = execute(state, caller, session_id, command, None).await?;
+    let accepted = Accepted::from(&executed);
+    // A repeat has the turn of its first time.
+    let turn_id = accepted.turn_id.unwrap_or(new_turn);
+    if turn_id == new_turn {
+        return Ok((accepted, turn_id, ahead));
+    }
+    let watched = TurnStream::join(state, &caller.actor, turn_id, Cursor::default()).await;
+    Ok((accepted, turn_id, watched))
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use broker::Broker;
+use domain::Causes;
 
 use crate::app;
 use crate::config::Config;
-use crate::error::{Chain, ServerError};
+use crate::error::ServerError;
 use crate::output::say;
 
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -41,7 +42,7 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServerError> {
 
 fn configuration(config: &Config) -> Finding {
     let cure = "mend the [[providers]] section; colloquy.example.toml shows every key";
-    let problem = config.catalog().err().map(|error| (Chain(&error).to_string(), cure));
+    let problem = config.catalog().err().map(|error| (Causes(&error).to_string(), cure));
     Finding { name: "configuration".to_owned(), problem }
 }
 
@@ -56,7 +57,7 @@ async fn database(config: &Config) -> Finding {
                 ServerError::ForeignMigration(_) => "use the binary that fits the database",
                 _ => "check DATABASE_URL and that Postgres (15 or newer) runs there",
             };
-            Some((Chain(&error).to_string(), cure))
+            Some((Causes(&error).to_string(), cure))
         }
     };
     Finding { name: "database".to_owned(), problem }
@@ -72,7 +73,7 @@ async fn broker(config: &Config) -> Finding {
     let cure = "check NATS_URL and that nats-server (2.11 or newer) runs there with JetStream";
     let problem = match tokio::time::timeout(PATIENCE, check).await {
         Err(_) => Some(("no answer".to_owned(), cure)),
-        Ok(result) => result.err().map(|error| (Chain(&error).to_string(), cure)),
+        Ok(result) => result.err().map(|error| (Causes(&error).to_string(), cure)),
     };
     Finding { name: "broker".to_owned(), problem }
 }

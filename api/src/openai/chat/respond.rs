@@ -240,13 +240,18 @@ fn tool_call(part: &ContentPart) -> Option<Value> {
 }
 
 fn usage_view(usage: &Usage) -> Value {
-    json!({
+    let mut view = json!({
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens(),
         "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
         "completion_tokens_details": { "reasoning_tokens": usage.reasoning_tokens },
-    })
+    });
+    // Our extension: the provider gave no count.
+    if usage.estimated {
+        view["estimated"] = json!(true);
+    }
+    view
 }
 
 /// A failed turn as the HTTP error it would have been at the provider.

@@ -56,6 +56,10 @@ async fn bytes(request: Request, state: &ApiState) -> Result<Bytes, ApiError> {
 
 /// JSON of the expected shape, or what is wrong with it.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take a list for an object's fields in their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::bad_request("invalid_body", "the body must be a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         if error.is_data() {
             ApiError::bad_request("invalid_body", format!("the body doesn't fit: {error}"))

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use broker::{Cursor, Delta, Frame, Spliced, Terminal, ToolCallDelta, splice};
 use domain::session::{TurnError, TurnStatus};
-use domain::{Completion, ContentPart, FinishReason, Message, content};
-use projections::{TurnDetail, TurnRow};
+use domain::{Completion, ContentPart, FinishReason, Message, Role, content};
+use projections::{MessageRow, TurnDetail, TurnRow};
 
 /// The frames of an ended turn after `cursor`, which are empty for a watcher that has seen it
-/// all; none if the turn runs, or if its answer has not
-/// reached the read model yet.
+/// all; none if the turn runs.
 pub(crate) fn frames(detail: &TurnDetail, cursor: Cursor) -> Option<VecDeque<Arc<Frame>>> {
     let turn = &detail.turn;
     let terminal = terminal(detail)?;
@@ -33,9 +32,11 @@ fn terminal(detail: &TurnDetail) -> Option<Terminal> {
         TurnStatus::Queued | TurnStatus::Running => None,
         TurnStatus::Completed => Some(Terminal::Completed {
             finish_reason: turn.finish_reason.unwrap_or(FinishReason::Stop),
-            completion: completion(detail)?,
+            completion: completion(detail),
         }),
-        TurnStatus::Cancelled => Some(Terminal::Cancelled { completion: completion(detail) }),
+        TurnStatus::Cancelled => Some(Terminal::Cancelled {
+            completion: turn.delta_lengths.is_some().then(|| completion(detail)),
+        }),
         TurnStatus::Failed => {
             let unknown = || TurnError { code: "failed".to_owned(), message: String::new() };
             Some(Terminal::Failed { error: turn.error.clone().unwrap_or_else(unknown) })
@@ -43,22 +44,38 @@ fn terminal(detail: &TurnDetail) -> Option<Terminal> {
     }
 }
 
-fn completion(detail: &TurnDetail) -> Option<Completion> {
-    let (turn, answer) = (&detail.turn, detail.answer.as_ref()?);
-    let message = Message {
+fn completion(detail: &TurnDetail) -> Completion {
+    let turn = &detail.turn;
+    let message = detail.answer.as_ref().and_then(message).unwrap_or_else(|| forgotten(turn));
+    Completion {
+        message,
+        usage: turn.usage.unwrap_or_default(),
+        timing: turn.timing.unwrap_or_default(),
+        delta_lengths: turn.delta_lengths.clone().unwrap_or_default(),
+    }
+}
+
+fn message(answer: &MessageRow) -> Option<Message> {
+    Some(Message {
         id: answer.message_id,
         parent_id: answer.parent_id,
         role: answer.role,
         content: answer.parts().ok()?,
         name: answer.name.clone(),
         created_at: answer.created_at,
-    };
-    Some(Completion {
-        message,
-        usage: turn.usage.unwrap_or_default(),
-        timing: turn.timing.unwrap_or_default(),
-        delta_lengths: turn.delta_lengths.clone().unwrap_or_default(),
     })
+}
+
+/// The history was cleared: the answer was there, its words are not any more.
+fn forgotten(turn: &TurnRow) -> Message {
+    Message {
+        id: turn.answer_id,
+        parent_id: Some(turn.message_id),
+        role: Role::Assistant,
+        content: Vec::new(),
+        name: None,
+        created_at: turn.ended_at.unwrap_or(turn.requested_at),
+    }
 }
 
 /// The answer cut as it was published. Reasoning and tool calls, whose cuts aren't kept, come

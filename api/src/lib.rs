@@ -22,6 +22,7 @@ mod request;
 mod routes;
 mod sse;
 mod state;
+mod turn_record;
 mod turn_stream;
 
 pub use error::ApiError;

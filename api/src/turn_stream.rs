@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use broker::{Cursor, Frame, TurnWatch, WatchError};
 use domain::{Actor, TurnId};
-use projections::TurnDetail;
 
 use crate::error::ApiError;
 use crate::state::ApiState;
-use crate::{finished, position};
+use crate::{finished, turn_record};
 
 /// After this long without a frame the turn may have ended unheard.
 const QUIET: Duration = Duration::from_secs(2);
@@ -125,21 +124,10 @@ impl TurnStream {
         }
     }
 
-    /// What the read models say; a turn they don't have may just not have arrived there, or
-    /// its session was deleted.
-    async fn read(&self) -> Result<TurnDetail, ApiError> {
-        let read = || projections::get_turn(self.state.pool(), &self.actor, self.turn_id);
-        if let Some(detail) = read().await? {
-            return Ok(detail);
-        }
-        position::wait_for_head(&self.state).await?;
-        read().await?.ok_or_else(ApiError::turn_not_found)
-    }
-
     /// Goes over to what is stored if the turn has ended.
     async fn look(&mut self) -> Result<(), ApiError> {
         let cursor = self.cursor();
-        let detail = match self.read().await {
+        let detail = match turn_record::read(&self.state, &self.actor, self.turn_id).await {
             Ok(detail) => detail,
             // It may come back; until then there is nothing to tell.
             Err(error) if error.retry_after.is_some() => return Ok(()),

@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 use super::Accepted;
 use super::messages::{NewUserMessage, turn_ids};
 use super::sessions::{NewSession, SessionChange};
-use super::turns::find;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::Body;
 use crate::state::ApiState;
+use crate::turn_record;
 
 /// What every command may carry; the other fields are the command's own.
 #[derive(Debug, Deserialize)]
@@ -50,14 +50,20 @@ async fn session_of(
     caller: &Authenticated,
     request: &CommandRequest,
 ) -> Result<SessionId, ApiError> {
-    match (request.command.as_str(), request.session_id, request.turn_id) {
+    let name = request.command.as_str();
+    if !COMMANDS.split(", ").any(|known| known == name) {
+        return Err(unknown_command(name));
+    }
+    match (name, request.session_id, request.turn_id) {
         ("CreateSession", None, None) => Ok(SessionId(state.bus.ids().next())),
         ("CreateSession", ..) => {
             let detail = "CreateSession takes no id: the server makes it";
             Err(ApiError::bad_request("invalid_body", detail))
         }
         (_, Some(id), _) => Ok(id),
-        (_, None, Some(turn)) => Ok(find(state, caller, turn).await?.turn.session_id),
+        (_, None, Some(turn)) => {
+            Ok(turn_record::read(state, &caller.actor, turn).await?.turn.session_id)
+        }
         (_, None, None) => Err(missing("session_id")),
     }
 }
@@ -105,10 +111,7 @@ fn command(state: &ApiState, request: CommandRequest) -> Result<SessionCommand, 
             read::<Nothing>(fields)?;
             Ok(SessionCommand::CancelTurn { turn_id: turn()? })
         }
-        other => {
-            let detail = format!("there is no command {other:?}; there are {COMMANDS}");
-            Err(ApiError::bad_request("unknown_command", detail).with_field("command"))
-        }
+        other => Err(unknown_command(other)),
     }
 }
 
@@ -139,6 +142,11 @@ fn read<T: serde::de::DeserializeOwned>(fields: Map<String, Value>) -> Result<T,
     serde_json::from_value(Value::Object(fields)).map_err(|error| {
         ApiError::bad_request("invalid_body", format!("the command doesn't fit: {error}"))
     })
+}
+
+fn unknown_command(name: &str) -> ApiError {
+    let detail = format!("there is no command {name:?}; there are {COMMANDS}");
+    ApiError::bad_request("unknown_command", detail).with_field("command")
 }
 
 fn missing(field: &str) -> ApiError {

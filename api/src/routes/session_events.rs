@@ -18,14 +18,14 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::turns::{find, last_event_id};
+use super::turns::last_event_id;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::{Params, PathId};
 use crate::position::MinPosition;
 use crate::state::ApiState;
 use crate::turn_stream::TurnStream;
-use crate::{position, sse};
+use crate::{position, sse, turn_record};
 
 /// Without a hint, new turns are looked for this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -76,14 +76,14 @@ pub(crate) async fn follow(
     };
     if let Some(text) = last_event_id(&headers)? {
         let (turn_id, cursor) = parse_id(text)?;
-        let turn = find(&follower.state, &follower.caller, turn_id).await?.turn;
+        let turn = turn_record::read(&follower.state, &follower.caller.actor, turn_id).await?.turn;
         if turn.session_id != id {
             return Err(invalid_id());
         }
         follower.after = turn.requested_position;
         follower.first = Some((turn_id, cursor));
     } else if let Some(running) = session.active_turns.first() {
-        let turn = find(&follower.state, &follower.caller, *running).await?.turn;
+        let turn = turn_record::read(&follower.state, &follower.caller.actor, *running).await?.turn;
         follower.after = turn.requested_position;
         follower.first = Some((*running, Cursor::default()));
     }

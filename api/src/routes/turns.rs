@@ -22,7 +22,7 @@ use crate::extract::{OptionalBody, Params, PathId};
 use crate::position::MinPosition;
 use crate::state::ApiState;
 use crate::turn_stream::TurnStream;
-use crate::{finished, position, sse};
+use crate::{finished, position, sse, turn_record};
 
 /// A turn as clients see it.
 #[derive(Debug, Serialize)]
@@ -74,20 +74,6 @@ impl From<TurnDetail> for TurnView {
     }
 }
 
-/// The turn, though it may have been requested a moment ago on another node.
-pub(crate) async fn find(
-    state: &ApiState,
-    caller: &Authenticated,
-    id: TurnId,
-) -> Result<TurnDetail, ApiError> {
-    let read = || projections::get_turn(state.pool(), &caller.actor, id);
-    if let Some(detail) = read().await? {
-        return Ok(detail);
-    }
-    position::wait_for_head(state).await?;
-    read().await?.ok_or_else(ApiError::turn_not_found)
-}
-
 pub(crate) async fn show(
     State(state): State<ApiState>,
     caller: Authenticated,
@@ -95,14 +81,7 @@ pub(crate) async fn show(
     Params(min): Params<MinPosition>,
 ) -> Result<Json<TurnView>, ApiError> {
     position::wait(&state, min.position()).await?;
-    let detail = find(&state, &caller, id).await?;
-    // The answer stands in a read model of its own, which may be a moment behind.
-    let behind = detail.turn.status == TurnStatus::Completed && detail.answer.is_none();
-    if behind {
-        position::wait(&state, Some(detail.turn.last_position)).await?;
-        return Ok(Json(find(&state, &caller, id).await?.into()));
-    }
-    Ok(Json(detail.into()))
+    Ok(Json(turn_record::read(&state, &caller.actor, id).await?.into()))
 }
 
 /// `GET /v1/turns/{id}/stream`
@@ -132,7 +111,7 @@ pub(crate) async fn stream(
         _ => Cursor::default(),
     };
     position::wait(&state, query.min_position).await?;
-    let detail = find(&state, &caller, id).await?;
+    let detail = turn_record::read(&state, &caller.actor, id).await?;
     // The standard way to tell an EventSource that there is nothing to come back for.
     let frames = finished::frames(&detail, cursor);
     if frames.as_ref().is_some_and(VecDeque::is_empty) {
@@ -170,7 +149,7 @@ pub(crate) async fn cancel(
     caller: Authenticated,
     PathId(id): PathId<TurnId>,
 ) -> Result<Response, ApiError> {
-    let session_id = find(&state, &caller, id).await?.turn.session_id;
+    let session_id = turn_record::read(&state, &caller.actor, id).await?.turn.session_id;
     let command = SessionCommand::CancelTurn { turn_id: id };
     let executed = execute(&state, &caller, session_id, command, None).await?;
     Ok(Accepted::from(&executed).respond(StatusCode::ACCEPTED))
@@ -189,7 +168,7 @@ pub(crate) async fn retry(
     PathId(id): PathId<TurnId>,
     OptionalBody(retry): OptionalBody<Retry>,
 ) -> Result<Response, ApiError> {
-    let session_id = find(&state, &caller, id).await?.turn.session_id;
+    let session_id = turn_record::read(&state, &caller.actor, id).await?.turn.session_id;
     let command = SessionCommand::RetryTurn(RetryTurn {
         turn_id: id,
         new_turn_id: TurnId(state.bus.ids().next()),

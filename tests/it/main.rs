@@ -8,6 +8,8 @@ mod commands;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod expendable;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod lists;

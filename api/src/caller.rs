@@ -23,6 +23,11 @@ pub(crate) struct Authenticated {
 }
 
 impl Authenticated {
+    /// Whether the client has named its request, so that it can come again.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.command_id.is_some()
+    }
+
     /// The caller of a command; `command_id` is the body's, where it has one.
     pub(crate) fn caller(&self, command_id: Option<CommandId>) -> Caller {
         Caller {

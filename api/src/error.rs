@@ -99,8 +99,8 @@ impl ApiError {
         body
     }
 
-    /// The body in `OpenAI`'s shape.
-    pub(crate) fn openai(&self, request_id: &str) -> serde_json::Value {
+    /// The body in `OpenAI`'s shape; in a stream, whose head names the request, without its id.
+    pub(crate) fn openai(&self, request_id: Option<&str>) -> serde_json::Value {
         let kind = match self.status {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
@@ -109,13 +109,16 @@ impl ApiError {
             status if status.is_client_error() => "invalid_request_error",
             _ => "server_error",
         };
-        json!({ "error": {
+        let mut error = json!({
             "message": self.detail,
             "type": kind,
             "param": self.field,
             "code": self.code,
-            "request_id": request_id,
-        }})
+        });
+        if let Some(id) = request_id {
+            error["request_id"] = json!(id);
+        }
+        json!({ "error": error })
     }
 }
 
@@ -180,7 +183,14 @@ impl From<StoreError> for ApiError {
                 "the database can't be reached; a repeat with the same Idempotency-Key is safe",
             );
         }
-        Self::internal(&error)
+        let internal = Self::internal(&error);
+        match error {
+            StoreError::Undecodable { .. } | StoreError::Repository(_) => {
+                let detail = "an event of this session can't be read by this version";
+                Self { code: "unreadable_event".to_owned(), detail: detail.to_owned(), ..internal }
+            }
+            _ => internal,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
+use crate::json_limits;
 use crate::state::ApiState;
 
 /// A JSON body, whatever its content type says.
@@ -60,6 +61,8 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err(ApiError::bad_request("invalid_body", "the body must be a JSON object"));
     }
+    json_limits::check(bytes)
+        .map_err(|refused| ApiError::bad_request("invalid_body", refused.detail()))?;
     serde_json::from_slice(bytes).map_err(|error| {
         if error.is_data() {
             ApiError::bad_request("invalid_body", format!("the body doesn't fit: {error}"))
@@ -76,6 +79,10 @@ impl<T: DeserializeOwned> FromRequestParts<ApiState> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            let detail = "the query must not hold the character U+0000";
+            return Err(ApiError::bad_request("invalid_query", detail));
+        }
         let query = Query::from_request_parts(parts, state).await;
         query.map(|Query(params)| Self(params)).map_err(|rejection| {
             let detail = format!("the query doesn't fit: {}", rejection.body_text());

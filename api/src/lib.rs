@@ -16,6 +16,7 @@ mod cursor;
 mod error;
 mod extract;
 mod finished;
+mod json_limits;
 mod openai;
 mod position;
 mod request;

@@ -67,7 +67,7 @@ fn given_id(request: &Request) -> Option<String> {
 
 fn give_body(response: &mut Response, error: &ApiError, id: &str, openai: bool) {
     let (body, kind) = if openai {
-        (error.openai(id), "application/json")
+        (error.openai(Some(id)), "application/json")
     } else {
         (error.problem(id), "application/problem+json")
     };

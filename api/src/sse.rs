@@ -66,6 +66,12 @@ pub(crate) fn parse_id(text: &str) -> Result<Cursor, ApiError> {
     })
 }
 
+/// The error for a `Last-Event-ID` beyond the end of its stream.
+pub(crate) fn never_sent() -> ApiError {
+    let detail = "no event with this Last-Event-ID was ever sent; ask with `?from=start`";
+    ApiError::bad_request("invalid_last_event_id", detail)
+}
+
 /// A frame's event. `seen` is the attempt the client had last: a later one makes it drop what
 /// it has.
 pub(crate) fn describe(turn_id: TurnId, frame: &Frame, seen: u32) -> (&'static str, Value) {
@@ -156,6 +162,10 @@ pub(crate) fn turn_events(
 
 /// The hint with which a stream ends early: connect again with `resume` as `Last-Event-ID`.
 pub(crate) fn closing(cursor: Cursor) -> Bytes {
-    let resume = cursor.next.checked_sub(1).map(|last| format!("{}-{last}", cursor.attempt));
-    event("stream.closing", None, &json!({ "resume": resume }))
+    event("stream.closing", None, &json!({ "resume": resume_id(cursor) }))
+}
+
+/// The id of the last frame that `cursor` has seen, if any.
+pub(crate) fn resume_id(cursor: Cursor) -> Option<String> {
+    cursor.next.checked_sub(1).map(|last| format!("{}-{last}", cursor.attempt))
 }

@@ -13,7 +13,7 @@ use domain::{Actor, TurnId};
 
 use crate::error::ApiError;
 use crate::state::ApiState;
-use crate::{finished, turn_record};
+use crate::{finished, sse, turn_record};
 
 /// After this long without a frame the turn may have ended unheard.
 const QUIET: Duration = Duration::from_secs(2);
@@ -134,6 +134,10 @@ impl TurnStream {
             Err(error) => return Err(error),
         };
         if let Some(frames) = finished::frames(&detail, cursor) {
+            // The end was not seen, or this would not be asked: the cursor is a made-up one.
+            if frames.is_empty() {
+                return Err(sse::never_sent());
+            }
             self.cursor = cursor;
             self.source = Source::Stored(frames);
         }

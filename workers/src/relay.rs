@@ -27,6 +27,8 @@ const PAGE: i64 = 500;
 const POLL: Duration = Duration::from_millis(250);
 /// How often the leader proves that it still leads, and keeps its checkpoint.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A leader without a sign of life for so long is taken for frozen.
+const FROZEN: Duration = Duration::from_secs(5);
 /// Between tries to lead.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -95,10 +97,43 @@ async fn take_lead(store: &EventStore) -> Result<Option<PgConnection>, StoreErro
         .await
         .map_err(trouble)?;
     if leads {
+        sign_of_life(&mut connection).await.map_err(trouble)?;
         return Ok(Some(connection));
     }
+    end_frozen_leader(&mut connection).await.map_err(trouble)?;
     drop(connection.close().await);
     Ok(None)
+}
+
+async fn sign_of_life(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE checkpoints SET moved_at = clock_timestamp() WHERE name = $1")
+        .bind(CHECKPOINT)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// A leader that gives no sign of life (its process is frozen, its host is gone) would keep
+/// the lock as long as its connection seems to stand; so that is ended here. Should it come
+/// back, it finds the connection closed, and the stream's sequence moved on.
+async fn end_frozen_leader(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let ended: Vec<bool> = sqlx::query_scalar(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND (l.classid::bigint << 32) | l.objid::bigint = $1
+           AND EXISTS (SELECT FROM checkpoints c WHERE c.name = $2
+                       AND c.moved_at < clock_timestamp() - make_interval(secs => $3))",
+    )
+    .bind(LEADER_LOCK)
+    .bind(CHECKPOINT)
+    .bind(FROZEN.as_secs_f64())
+    .fetch_all(connection)
+    .await?;
+    if !ended.is_empty() {
+        tracing::warn!("the relay's leader gave no sign of life; its connection was ended");
+    }
+    Ok(())
 }
 
 async fn relay(
@@ -227,7 +262,8 @@ async fn checkpoint(lock: &mut PgConnection) -> Result<Position, StoreError> {
 async fn keep_checkpoint(lock: &mut PgConnection, position: Position) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO checkpoints (name, position) VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+         ON CONFLICT (name) DO UPDATE
+         SET position = excluded.position, moved_at = clock_timestamp()",
     )
     .bind(CHECKPOINT)
     .bind(position)

@@ -17,9 +17,10 @@ use self::respond::Completing;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::Body;
-use crate::routes::execute;
 use crate::routes::messages::{start_and_watch, turn_ids};
+use crate::routes::{Accepted, execute};
 use crate::state::ApiState;
+use crate::turn_stream::TurnStream;
 
 pub(crate) async fn complete(
     State(state): State<ApiState>,
@@ -36,16 +37,14 @@ pub(crate) async fn complete(
         Some(id) => (id, send(conversation, ids)?),
         None => (SessionId(state.bus.ids().next()), create(&state, conversation, ids)),
     };
-    let (accepted, turn_id, watched) =
-        start_and_watch(&state, &caller, id, command, ids.turn_id).await?;
-    // A call without a session belongs to its connection: nobody else could fetch its answer.
-    let abandon = session_id.is_none().then(|| Abandon {
-        state: state.clone(),
-        caller: caller.clone(),
-        session_id: accepted.session_id,
-        turn_id,
-        armed: true,
-    });
+    // A call without a session belongs to its connection: nobody else asks for its answer. One
+    // with an idempotency key is asked for again, perhaps at this moment.
+    let tied = session_id.is_none() && !caller.may_repeat();
+    let starting = start(state.clone(), caller, id, command, ids.turn_id, tied);
+    // In a task of its own: if the client leaves before this is done, its result is dropped
+    // with the guard in it.
+    let started = tokio::spawn(starting).await.map_err(|error| ApiError::internal(&error))??;
+    let Started { accepted, turn_id, watched, abandon } = started;
     let completing = Completing {
         state: state.clone(),
         watched,
@@ -60,6 +59,29 @@ pub(crate) async fn complete(
         if stream { completing.stream() } else { completing.whole().await?.into_response() };
     accepted.mark(&mut response);
     Ok(response)
+}
+
+/// A turn that was requested and is watched.
+struct Started {
+    accepted: Accepted,
+    turn_id: TurnId,
+    watched: TurnStream,
+    abandon: Option<Abandon>,
+}
+
+async fn start(
+    state: ApiState,
+    caller: Authenticated,
+    id: SessionId,
+    command: SessionCommand,
+    new_turn: TurnId,
+    tied: bool,
+) -> Result<Started, ApiError> {
+    let (accepted, turn_id, watched) =
+        start_and_watch(&state, &caller, id, command, new_turn).await?;
+    let session_id = accepted.session_id;
+    let abandon = tied.then(|| Abandon { state, caller, session_id, turn_id, armed: true });
+    Ok(Started { accepted, turn_id, watched, abandon })
 }
 
 /// The name for the answer's `model` field.

@@ -1,6 +1,7 @@
 //! `GET /v1/models`
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use domain::ModelSpec;
@@ -50,8 +51,10 @@ pub(crate) async fn list(State(state): State<ApiState>, _: Authenticated) -> Jso
 pub(crate) async fn show(
     State(state): State<ApiState>,
     _: Authenticated,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
+    // What is no text is no model's name either.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     let model = state.bus.models().get(&name).map(|model| Json(model.into()));
     model.ok_or_else(|| {
         let detail = format!("The model {name:?} does not exist; GET /v1/models lists them.");

@@ -1,7 +1,8 @@
 //! `GET /v1/sessions/{id}/events`: all turns of a session, one after the other, as they come.
 //!
 //! Without `Last-Event-ID` it begins with the turn that runs now, if any; with it, exactly
-//! after that event. Ids here are `{turn}:{attempt}-{sequence}`.
+//! after that event. Ids here are `{turn}:{attempt}-{sequence}`, or, in the hint at the end of the
+//! process, `@{position}`: turns requested after that position.
 
 use std::convert::Infallible;
 
@@ -74,7 +75,11 @@ pub(crate) async fn follow(
         hints,
         last_sign: Instant::now(),
     };
-    if let Some(text) = last_event_id(&headers)? {
+    let last = last_event_id(&headers)?;
+    let position = last.and_then(|text| text.strip_prefix('@'));
+    if let Some(position) = position {
+        follower.after = position.parse().map_err(|_| invalid_id())?;
+    } else if let Some(text) = last {
         let (turn_id, cursor) = parse_id(text)?;
         let turn = turn_record::read(&follower.state, &follower.caller.actor, turn_id).await?.turn;
         if turn.session_id != id {
@@ -144,10 +149,15 @@ fn events(mut follower: Follower) -> impl Stream<Item = Result<Bytes, Infallible
                 yield Ok(sse::event(name, Some(&id), &data));
             }
             if stopping.is_cancelled() {
-                break;
+                let resume = sse::resume_id(watched.cursor()).map(|id| format!("{turn_id}:{id}"));
+                // Nothing of the turn was sent: it is to be found again.
+                let resume = resume.unwrap_or_else(|| format!("@{}", follower.after - 1));
+                yield Ok(sse::event("stream.closing", None, &json!({ "resume": resume })));
+                return;
             }
         }
-        yield Ok(sse::event("stream.closing", None, &json!({})));
+        let resume = format!("@{}", follower.after);
+        yield Ok(sse::event("stream.closing", None, &json!({ "resume": resume })));
     }
 }
 

@@ -115,7 +115,14 @@ pub(crate) async fn stream(
     // The standard way to tell an EventSource that there is nothing to come back for.
     let frames = finished::frames(&detail, cursor);
     if frames.as_ref().is_some_and(VecDeque::is_empty) {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        let all = finished::frames(&detail, Cursor::default()).unwrap_or_default();
+        let end = all.back().map(|frame| frame.place());
+        return match end {
+            Some((attempt, sequence)) if cursor == Cursor::after(attempt, sequence) => {
+                Ok(StatusCode::NO_CONTENT.into_response())
+            }
+            _ => Err(sse::never_sent()),
+        };
     }
     let watched = open(&state, &caller, id, cursor, frames).await;
     let events = sse::turn_events(watched, id, state.keep_alive, state.stopping.clone());

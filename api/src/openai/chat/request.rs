@@ -129,7 +129,9 @@ impl Conversation {
                     ApiError::bad_request("invalid_messages", detail).with_field("messages")
                 );
             }
-            message.content.splice(0..0, said.content);
+            // Texts of a person are told apart; results of tools are parts of their own.
+            let apart = (message.role == Role::User).then(|| ContentPart::text("\n\n"));
+            message.content.splice(0..0, said.content.into_iter().chain(apart));
         }
         Ok((settings, message))
     }

@@ -203,7 +203,7 @@ fn data(chunk: &Value) -> Bytes {
 
 /// The SDKs raise an error for a chunk with an `error`; nothing follows it.
 fn error_chunk(error: &ApiError) -> Bytes {
-    data(&error.openai(""))
+    data(&error.openai(None))
 }
 
 fn delta_view(delta: &Delta) -> Value {

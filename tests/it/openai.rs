@@ -1,5 +1,7 @@
 //! The OpenAI-compatible routes, byte by byte where SDKs are touchy.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -135,6 +137,39 @@ async fn a_client_that_hangs_up_cancels_its_stateless_turn() {
         provider.calls("openai hangs up")[0].ended == tests::provider::Ended::Abandoned
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_the_answer_began_leaves_nothing_running() {
+    let (ann, _) = user().await;
+    let body = request("openai leaves early [[tokens=200 pause=50]]", &json!({ "stream": true }));
+    // At many moments: before the request is read, while it is written, before its first word.
+    for delay in 0..24 {
+        let sent = ann.request(Method::POST, "/v1/chat/completions").json(&body).send();
+        let _ = tokio::time::timeout(Duration::from_micros(500 * delay), sent).await;
+    }
+    let provider = &shared().await.provider;
+    eventually("no answer goes on for nobody", SOON, async || {
+        let calls = provider.calls("openai leaves early");
+        calls.iter().all(|call| call.ended != tests::provider::Ended::Not)
+    })
+    .await;
+    let calls = provider.calls("openai leaves early");
+    assert!(calls.iter().all(|call| call.ended == tests::provider::Ended::Abandoned));
+}
+
+#[tokio::test]
+async fn a_call_with_an_idempotency_key_goes_on_for_its_repeat() {
+    let (ann, _) = user().await;
+    let body = request("openai comes back [[tokens=20 pause=20]]", &json!({}));
+    let call = || {
+        let request = ann.request(Method::POST, "/v1/chat/completions").json(&body);
+        request.header("idempotency-key", "openai comes back")
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(150), call().send()).await;
+    let answer = ann.send(call()).await.expect(200);
+    assert_eq!(answer.number("/usage/completion_tokens"), 20);
+    assert_eq!(shared().await.provider.calls("openai comes back").len(), 1);
 }
 
 #[tokio::test]

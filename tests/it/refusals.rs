@@ -63,12 +63,19 @@ fn bad_sessions() -> Vec<Bad> {
         post(json!([]), 400, "invalid_body"),
         post(json!({ "title": 5 }), 400, "invalid_body"),
         post(json!({ "titel": "typo" }), 400, "invalid_body"),
+        post(json!({ "title": "a\u{0}b" }), 400, "invalid_body"),
+        post(json!({ "metadata": { "deep": nested(100) } }), 400, "invalid_body"),
         post(json!({ "title": "x".repeat(201) }), 400, "too_many"),
         post(json!({ "tags": vec!["t"; 33] }), 400, "too_many"),
         post(json!({ "settings": { "model": "none" } }), 404, "model_not_found"),
         post(json!({ "settings": { "temperature": 3 } }), 400, "invalid_setting"),
         post(json!({ "settings": { "temprature": 1 } }), 400, "invalid_body"),
     ]
+}
+
+/// Lists in lists.
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!([]), |inner, _| json!([inner]))
 }
 
 fn bad_messages(path: &str) -> Vec<Bad> {

@@ -13,6 +13,30 @@ fn rest<'a>(transcript: &'a Transcript, id: &str) -> &'a [SseEvent] {
 }
 
 #[tokio::test]
+async fn an_id_that_was_never_sent_is_told_so() {
+    let (ann, at_b) = user().await;
+    let session = ann.create_session().await;
+    let running = ann.send_message(&session, "made-up ids [[tokens=20 pause=20]]").await;
+    let path = format!("/v1/turns/{}/stream", running.id);
+    let watch = |id: &str| at_b.request(Method::GET, &path).header("last-event-id", id.to_owned());
+    // While it runs nobody knows what it will send; in the end it is clear.
+    let streams = [at_b.open(watch("1-1000")).await, at_b.open(watch("2-0")).await];
+    for mut stream in streams {
+        let mut last = None;
+        while let Some(event) = stream.next_real().await.unwrap() {
+            last = Some(event);
+        }
+        let last = last.expect("an event tells what is wrong");
+        assert_eq!(last.name, "error");
+        assert_eq!(last.json()["code"], "invalid_last_event_id");
+    }
+    ann.ended(&running.id).await;
+    for id in ["1-1000", "2-0", "7-3"] {
+        assert_eq!(at_b.send(watch(id)).await.expect(400).code(), "invalid_last_event_id");
+    }
+}
+
+#[tokio::test]
 async fn a_finished_turn_is_resumed_from_every_id() {
     let (ann, at_b) = user().await;
     let session = ann.create_session().await;

@@ -106,11 +106,14 @@ async fn take_lead(store: &EventStore) -> Result<Option<PgConnection>, StoreErro
 }
 
 async fn sign_of_life(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE checkpoints SET moved_at = clock_timestamp() WHERE name = $1")
-        .bind(CHECKPOINT)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query(
+        "INSERT INTO checkpoints (name) VALUES ($1)
+         ON CONFLICT (name) DO UPDATE SET moved_at = clock_timestamp()",
+    )
+    .bind(CHECKPOINT)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// A leader that gives no sign of life (its process is frozen, its host is gone) would keep

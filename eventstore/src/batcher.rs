@@ -28,6 +28,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 struct Waiting {
+    /// What no other command of its batch may touch.
+    keys: Vec<String>,
     command: AppendCommand,
     reply: oneshot::Sender<Result<Verdict, StoreError>>,
     give_up: Instant,
@@ -59,7 +61,8 @@ impl Batcher {
 
     pub(crate) async fn append(&self, command: AppendCommand) -> Result<Verdict, StoreError> {
         let (reply, verdict) = oneshot::channel();
-        let waiting = Waiting { command, reply, give_up: Instant::now() + PATIENCE };
+        let give_up = Instant::now() + PATIENCE;
+        let waiting = Waiting { keys: keys(&command), command, reply, give_up };
         self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closing,
@@ -104,30 +107,35 @@ impl Task {
         }
     }
 
-    /// The oldest commands, as long as no two touch the same stream or share an id; the rest
-    /// keeps its order for the next batch.
+    /// The oldest commands, as long as no two touch the same stream or share an id, until the
+    /// batch is full; the rest keeps its order for the next one.
     fn next_batch(&mut self) -> Vec<Waiting> {
         let mut taken: HashSet<String> = HashSet::new();
         let mut batch = Vec::new();
         let mut events = 0;
-        let mut later = VecDeque::new();
+        let mut later = Vec::new();
         while let Some(waiting) = self.backlog.pop_front() {
             if waiting.reply.is_closed() && waiting.give_up <= Instant::now() {
                 continue;
             }
-            let keys = keys(&waiting.command);
             let size: usize = waiting.command.streams.iter().map(|s| s.events.len()).sum();
-            let fits = batch.is_empty() || events + size <= BATCH_EVENTS;
-            let free = keys.iter().all(|key| !taken.contains(key));
-            taken.extend(keys);
-            if fits && free {
+            if !batch.is_empty() && events + size > BATCH_EVENTS {
+                later.push(waiting);
+                break;
+            }
+            // Also what has to wait keeps its streams: nothing may overtake it there.
+            let free = waiting.keys.iter().all(|key| !taken.contains(key));
+            taken.extend(waiting.keys.iter().cloned());
+            if free {
                 events += size;
                 batch.push(waiting);
             } else {
-                later.push_back(waiting);
+                later.push(waiting);
             }
         }
-        self.backlog = later;
+        for waiting in later.into_iter().rev() {
+            self.backlog.push_front(waiting);
+        }
         batch
     }
 

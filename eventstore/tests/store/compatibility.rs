@@ -10,8 +10,8 @@ use domain::session::{
     SessionEvent, TurnIds, decide,
 };
 use domain::{
-    Actor, ActorRole, Completion, ContentPart, FinishReason, Message, MessageId, ModelSpec, Models,
-    Role, Settings, SettingsPatch, Timing, TurnId, Usage,
+    Actor, ActorRole, Completion, ContentPart, Cuts, FinishReason, Message, MessageId, ModelSpec,
+    Models, Role, Settings, SettingsPatch, Timing, TurnId, Usage,
 };
 use eventstore::{NewEvent, StreamAppend};
 use postgres_es::PostgresEventRepository;
@@ -143,7 +143,7 @@ fn complete(ids: TurnIds) -> SessionCommand {
             message,
             usage: Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() },
             timing: Timing::default(),
-            delta_lengths: vec![2, 7],
+            cuts: Cuts { text: vec![2, 7], ..Cuts::default() },
         },
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use broker::{Cursor, Delta, Frame, Spliced, Terminal, ToolCallDelta, splice};
+use broker::{Cursor, Delta, Frame, Spliced, Terminal, splice};
 use domain::session::{TurnError, TurnStatus};
-use domain::{Completion, ContentPart, FinishReason, Message, Role, content};
+use domain::{Completion, ContentPart, Cuts, FinishReason, Message, Role, content};
 use projections::{MessageRow, TurnDetail, TurnRow};
 
 /// The frames of an ended turn after `cursor`, which are empty for a watcher that has seen it
@@ -35,7 +35,7 @@ fn terminal(detail: &TurnDetail) -> Option<Terminal> {
             completion: completion(detail),
         }),
         TurnStatus::Cancelled => Some(Terminal::Cancelled {
-            completion: turn.delta_lengths.is_some().then(|| completion(detail)),
+            completion: turn.cuts.is_some().then(|| completion(detail)),
         }),
         TurnStatus::Failed => {
             let unknown = || TurnError { code: "failed".to_owned(), message: String::new() };
@@ -51,7 +51,7 @@ fn completion(detail: &TurnDetail) -> Completion {
         message,
         usage: turn.usage.unwrap_or_default(),
         timing: turn.timing.unwrap_or_default(),
-        delta_lengths: turn.delta_lengths.clone().unwrap_or_default(),
+        cuts: turn.cuts.clone().unwrap_or_default(),
     }
 }
 
@@ -78,34 +78,55 @@ fn forgotten(turn: &TurnRow) -> Message {
     }
 }
 
-/// The answer cut as it was published. Reasoning and tool calls, whose cuts aren't kept, come
-/// whole: with the first and with the last delta.
+/// The answer cut as it was published.
 fn deltas(turn: &TurnRow, terminal: &Terminal) -> Vec<Frame> {
     let completion = match terminal {
         Terminal::Completed { completion, .. }
         | Terminal::Cancelled { completion: Some(completion) } => completion,
         Terminal::Cancelled { completion: None } | Terminal::Failed { .. } => return Vec::new(),
     };
-    let text = content::text_of(&completion.message.content);
-    let (mut deltas, mut offset) = (Vec::new(), 0);
-    for length in &completion.delta_lengths {
-        let end = offset + *length as usize;
-        let piece = text.get(offset..end).unwrap_or_default().to_owned();
-        deltas.push(Delta { offset: offset as u64, text: piece, ..Delta::default() });
-        offset = end;
-    }
-    if let Some(first) = deltas.first_mut() {
-        first.reasoning = reasoning(&completion.message.content);
-    }
-    if let Some(last) = deltas.last_mut() {
-        last.tool_calls = tool_calls(&completion.message.content);
-    }
     let attempt = turn.attempt;
     let frame = |(sequence, delta)| Frame::Delta { attempt, sequence, delta };
-    (1..).zip(deltas).map(frame).collect()
+    (1..).zip(cut(&completion.message.content, &completion.cuts)).map(frame).collect()
 }
 
-fn reasoning(parts: &[ContentPart]) -> String {
+/// The deltas that `content` was published in. Of a forgotten answer they are empty.
+fn cut(content: &[ContentPart], cuts: &Cuts) -> Vec<Delta> {
+    let (text, reasoning) = (content::text_of(content), reasoning_of(content));
+    let (mut texts, mut reasonings) = (Pieces::of(&text), Pieces::of(&reasoning));
+    let delta = |(sequence, length): (u32, &u32)| {
+        let thought = (sequence as usize).checked_sub(1).and_then(|n| cuts.reasoning.get(n));
+        let tool_calls = cuts.tool_calls.get(&sequence).filter(|_| !content.is_empty());
+        Delta {
+            offset: texts.at as u64,
+            text: texts.next(*length),
+            reasoning: reasonings.next(thought.copied().unwrap_or_default()),
+            tool_calls: tool_calls.cloned().unwrap_or_default(),
+        }
+    };
+    (1..).zip(&cuts.text).map(delta).collect()
+}
+
+/// A text, piece by piece.
+struct Pieces<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn next(&mut self, length: u32) -> String {
+        let end = self.at + length as usize;
+        let piece = self.text.get(self.at..end).unwrap_or_default().to_owned();
+        self.at = end;
+        piece
+    }
+}
+
+fn reasoning_of(parts: &[ContentPart]) -> String {
     let texts = parts.iter().filter_map(|part| match part {
         ContentPart::Reasoning { text } => Some(text.as_str()),
         _ => None,
@@ -113,17 +134,5 @@ fn reasoning(parts: &[ContentPart]) -> String {
     texts.collect()
 }
 
-fn tool_calls(parts: &[ContentPart]) -> Vec<ToolCallDelta> {
-    let calls = parts.iter().filter_map(|part| match part {
-        ContentPart::ToolCall { id, name, arguments } => Some((id, name, arguments)),
-        _ => None,
-    });
-    let delta =
-        |(index, (id, name, arguments)): (u32, (&String, &String, &String))| ToolCallDelta {
-            index,
-            id: Some(id.clone()),
-            name: Some(name.clone()),
-            arguments: arguments.clone(),
-        };
-    (0..).zip(calls).map(delta).collect()
-}
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ pub(crate) async fn read(
 
 /// Whether the turn has ended with an answer, whole or in part.
 fn left_an_answer(turn: &TurnRow) -> bool {
-    let said_something = || turn.delta_lengths.as_ref().is_some_and(|lengths| !lengths.is_empty());
+    let said_something = || turn.cuts.as_ref().is_some_and(|cuts| !cuts.is_empty());
     match turn.status {
         TurnStatus::Completed => true,
         TurnStatus::Cancelled => said_something(),

@@ -114,7 +114,11 @@ impl Broker {
 
     /// Sends what is buffered and closes the connection.
     pub async fn close(&self) {
-        let drain = self.client.drain();
+        let drain = async {
+            // A drain goes on behind our back; the process may be gone before it is done.
+            drop(self.client.flush().await);
+            drop(self.client.drain().await);
+        };
         if tokio::time::timeout(Duration::from_secs(2), drain).await.is_err() {
             tracing::warn!("the broker connection did not drain in time");
         }

@@ -6,24 +6,8 @@
 
 use chrono::{DateTime, Utc};
 use domain::session::{SessionEvent, TurnError};
-use domain::{Completion, FinishReason, TurnId};
+use domain::{Completion, Cuts, FinishReason, ToolCallDelta, TurnId};
 use serde::{Deserialize, Serialize};
-
-/// A piece of a tool call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ToolCallDelta {
-    /// Which call of the answer.
-    pub index: u32,
-    /// The call's id, in its first piece.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// The function's name, in its first piece.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Text to append to the arguments.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub arguments: String,
-}
 
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -107,11 +91,9 @@ impl Frame {
     /// The frame of a turn's end. What is stored of the turn gives the same one.
     pub fn ended(attempt: u32, position: i64, terminal: Terminal) -> Self {
         let sequence = match &terminal {
-            Terminal::Completed { completion, .. } => after(&completion.delta_lengths),
-            Terminal::Cancelled { completion: Some(completion) }
-                if !completion.delta_lengths.is_empty() =>
-            {
-                after(&completion.delta_lengths)
+            Terminal::Completed { completion, .. } => after(&completion.cuts),
+            Terminal::Cancelled { completion: Some(completion) } if !completion.cuts.is_empty() => {
+                after(&completion.cuts)
             }
             Terminal::Cancelled { .. } | Terminal::Failed { .. } => Self::LAST,
         };
@@ -148,6 +130,6 @@ impl Terminal {
     }
 }
 
-fn after(delta_lengths: &[u32]) -> u32 {
-    u32::try_from(delta_lengths.len() + 1).unwrap_or(Frame::LAST)
+fn after(cuts: &Cuts) -> u32 {
+    cuts.len().saturating_add(1).min(Frame::LAST)
 }

@@ -24,9 +24,10 @@ mod streams;
 mod subjects;
 
 pub use connection::Broker;
+pub use domain::ToolCallDelta;
 pub use error::BrokerError;
 pub use events::{EventFeed, EventMessage, EventPublisher, LastPublished};
-pub use frame::{Delta, Frame, Terminal, ToolCallDelta};
+pub use frame::{Delta, Frame, Terminal};
 pub use hub::{DeltaHub, TurnWatch, WatchError};
 pub use jobs::{Job, JobQueue, ReceivedJob};
 pub use signals::{HeadHints, StopSignals};

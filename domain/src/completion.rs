@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::content::Message;
+use crate::cuts::Cuts;
 
 /// Why the model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +78,7 @@ pub struct Completion {
     pub usage: Usage,
     /// How long it took.
     pub timing: Timing,
-    /// Bytes of answer text in each published delta, in order: with it, a stream read after
-    /// the end has the same frames and ids as one that was watched live.
+    /// How it was cut into deltas as it was published.
     #[serde(default)]
-    pub delta_lengths: Vec<u32>,
+    pub cuts: Cuts,
 }

@@ -14,6 +14,7 @@
 mod causes;
 pub mod completion;
 pub mod content;
+mod cuts;
 pub mod ids;
 pub mod models;
 pub mod session;
@@ -24,6 +25,7 @@ pub mod tokens;
 pub use causes::Causes;
 pub use completion::{Completion, FinishReason, Timing, Usage};
 pub use content::{ContentPart, Message, Role};
+pub use cuts::{Cuts, ToolCallDelta};
 pub use ids::{
     CommandId, EventId, InvalidId, MessageId, SessionId, TenantId, TurnId, UserId, WorkerId,
 };

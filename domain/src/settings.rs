@@ -129,11 +129,46 @@ impl Settings {
             stop.len() <= 4 && stop.iter().all(|text| (1..=256).contains(&text.len())),
             "stop",
             "at most four texts of 1 to 256 bytes",
-        )
+        )?;
+        self.validate_provider_options()
+    }
+
+    /// What the provider gets as it is must not say otherwise than what we say to it.
+    fn validate_provider_options(&self) -> Result<(), InvalidSetting> {
+        let options = &self.provider_options;
+        check(
+            !options.keys().any(|name| NOT_OPTIONS.contains(&name.as_str())),
+            "provider_options",
+            "free of what is a field of its own (model, messages, max_tokens, temperature, top_p, \
+             stop, presence_penalty, frequency_penalty) or the server's affair (stream, \
+             stream_options, n, max_completion_tokens)",
+        )?;
+        let size: usize = options.iter().map(|(name, value)| name.len() + json_len(value)).sum();
+        check(size <= MAX_PROVIDER_OPTIONS, "provider_options", "at most 64 KiB")
     }
 }
 
 const MAX_SYSTEM_PROMPT: usize = 256 * 1024;
+const MAX_PROVIDER_OPTIONS: usize = 64 * 1024;
+/// Parameters of Chat Completions that are no provider options.
+const NOT_OPTIONS: [&str; 12] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+];
+
+fn json_len(value: &Value) -> usize {
+    value.to_string().len()
+}
 
 fn within(
     value: Option<f64>,
@@ -180,6 +215,24 @@ mod tests {
             let error = Settings::default().patched(&patch(json)).validate().unwrap_err();
             assert_eq!(error.field, field);
         }
+    }
+
+    #[test]
+    fn provider_options_name_nothing_that_has_a_field_of_its_own() {
+        let with = |name: &str, value: Value| Settings {
+            provider_options: Map::from_iter([(name.to_owned(), value)]),
+            ..Settings::default()
+        };
+        for name in NOT_OPTIONS {
+            let error = with(name, Value::Null).validate().unwrap_err();
+            assert_eq!(error.field, "provider_options", "{name}");
+            assert!(error.rule.contains(name), "{name} is named in {error}");
+        }
+        assert_eq!(with("seed", 7.into()).validate(), Ok(()));
+        let most = 64 * 1024 - "seed".len() - 2;
+        assert_eq!(with("seed", "x".repeat(most).into()).validate(), Ok(()));
+        let error = with("seed", "x".repeat(most + 1).into()).validate().unwrap_err();
+        assert_eq!((error.field, error.rule), ("provider_options", "at most 64 KiB"));
     }
 
     #[test]

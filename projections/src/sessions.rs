@@ -107,7 +107,12 @@ impl Projection for Sessions {
 
 /// A worker's steps on the way to an answer change nothing that a list shows.
 fn concerns_the_turn_alone(event: &SessionEvent) -> bool {
-    matches!(event, SessionEvent::AttemptStarted { .. } | SessionEvent::CancelRequested { .. })
+    matches!(
+        event,
+        SessionEvent::AttemptStarted { .. }
+            | SessionEvent::AttemptReleased { .. }
+            | SessionEvent::CancelRequested { .. }
+    )
 }
 
 fn created(fact: &Fact<'_>) -> Result<SessionRow, FoldError> {
@@ -175,6 +180,7 @@ fn change(row: &mut SessionRow, event: &SessionEvent, position: Position) -> Res
         SessionEvent::SessionCreated { .. }
         | SessionEvent::SessionDeleted { .. }
         | SessionEvent::AttemptStarted { .. }
+        | SessionEvent::AttemptReleased { .. }
         | SessionEvent::CancelRequested { .. } => return Ok(()),
     }
     row.updated_at = event.at();

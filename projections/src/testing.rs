@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::session::{SessionEvent, TurnError};
 use domain::{
-    Completion, ContentPart, FinishReason, Message, MessageId, Role, SessionId, Settings, Timing,
-    TurnId, Usage,
+    Completion, ContentPart, Cuts, FinishReason, Message, MessageId, Role, SessionId, Settings,
+    Timing, TurnId, Usage,
 };
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ pub(crate) fn completion(id: u128, text: &str) -> Completion {
         message: message(id, Role::Assistant, text),
         usage: Usage { prompt_tokens: 3, completion_tokens: 5, ..Usage::default() },
         timing: Timing { queued_ms: 1, first_delta_ms: 2, total_ms: 3 },
-        delta_lengths: vec![2, 3],
+        cuts: Cuts { text: vec![2, 3], ..Cuts::default() },
     }
 }
 
@@ -81,6 +81,10 @@ pub(crate) fn requested(turn_id: u128, message: u128, answer: u128) -> SessionEv
 pub(crate) fn started(turn_id: u128, attempt: u32) -> SessionEvent {
     let worker_id = "w".parse().unwrap();
     SessionEvent::AttemptStarted { turn_id: turn(turn_id), attempt, worker_id, at: at(3) }
+}
+
+pub(crate) fn released(turn_id: u128, attempt: u32) -> SessionEvent {
+    SessionEvent::AttemptReleased { turn_id: turn(turn_id), attempt, at: at(5) }
 }
 
 pub(crate) fn completed(turn_id: u128, answer: u128, text: &str) -> SessionEvent {

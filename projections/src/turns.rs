@@ -7,7 +7,7 @@ mod tests;
 use chrono::{DateTime, Utc};
 use domain::session::{SessionEvent, TurnError, TurnStatus};
 use domain::{
-    Completion, FinishReason, MessageId, SessionId, TenantId, Timing, TurnId, Usage, WorkerId,
+    Completion, Cuts, FinishReason, MessageId, SessionId, TenantId, Timing, TurnId, Usage, WorkerId,
 };
 use eventstore::Position;
 
@@ -34,7 +34,7 @@ row! {
         pub status: TurnStatus,
         /// Attempts started so far.
         pub attempt: u32,
-        /// Who made the last one.
+        /// Who made the last one; none while the turn waits for the next.
         pub worker_id: Option<WorkerId>,
         /// The model asked for.
         pub model: Option<String>,
@@ -48,12 +48,14 @@ row! {
         pub usage: Option<Usage>,
         /// How long it took.
         pub timing: Option<Timing>,
-        /// Bytes of answer text in each delta, as published.
-        pub delta_lengths: Option<Vec<u32>>,
+        /// How the answer was cut into deltas.
+        pub cuts: Option<Cuts>,
         /// When somebody asked it to stop.
         pub cancel_requested_at: Option<DateTime<Utc>>,
         /// When it was accepted.
         pub requested_at: DateTime<Utc>,
+        /// Since when it waits for a worker, or did before the last one took it.
+        pub queued_at: DateTime<Utc>,
         /// When the last attempt began.
         pub started_at: Option<DateTime<Utc>>,
         /// When it ended.
@@ -75,7 +77,7 @@ impl TurnRow {
     fn answer(&mut self, completion: &Completion) {
         self.usage = Some(completion.usage);
         self.timing = Some(completion.timing);
-        self.delta_lengths = Some(completion.delta_lengths.clone());
+        self.cuts = Some(completion.cuts.clone());
     }
 }
 
@@ -115,6 +117,7 @@ impl Projection for Turns {
 fn changed(event: &SessionEvent) -> Option<TurnId> {
     match event {
         SessionEvent::AttemptStarted { turn_id, .. }
+        | SessionEvent::AttemptReleased { turn_id, .. }
         | SessionEvent::TurnCompleted { turn_id, .. }
         | SessionEvent::TurnFailed { turn_id, .. }
         | SessionEvent::CancelRequested { turn_id, .. }
@@ -146,9 +149,10 @@ fn requested(fact: &Fact<'_>) -> Result<TurnRow, FoldError> {
         error: None,
         usage: None,
         timing: None,
-        delta_lengths: None,
+        cuts: None,
         cancel_requested_at: None,
         requested_at: *at,
+        queued_at: *at,
         started_at: None,
         ended_at: None,
         requested_position: fact.position,
@@ -163,6 +167,11 @@ fn change(row: &mut TurnRow, event: &SessionEvent, position: Position) {
             row.attempt = *attempt;
             row.worker_id = Some(worker_id.clone());
             row.started_at = Some(*at);
+        }
+        SessionEvent::AttemptReleased { at, .. } => {
+            row.status = TurnStatus::Queued;
+            row.worker_id = None;
+            row.queued_at = *at;
         }
         SessionEvent::TurnCompleted { attempt, finish_reason, completion, at, .. } => {
             row.end(TurnStatus::Completed, *attempt, *at);

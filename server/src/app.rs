@@ -7,13 +7,19 @@ use api::auth::{ApiKeys, AuthConfig, Authenticator, JwksConfig, JwtConfig, Share
 use broker::Broker;
 use commands::CommandBus;
 use domain::{SystemClock, SystemIds, WorkerId};
-use eventstore::{EventStore, Migration, MigrationState, PoolOptions};
+use eventstore::{EventStore, Migration, MigrationState, PoolOptions, StoreError};
 use projections::Positions;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::time::{Instant, sleep, timeout};
 use workers::catalog::Catalog;
 
 use crate::config::{Config, Environment, Secret};
 use crate::error::ServerError;
+
+/// How long one connection to the database may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a tool tries to connect, as the database may just be starting.
+const TOOL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What every role may need.
 #[derive(Clone)]
@@ -54,14 +60,38 @@ pub(crate) fn pool(config: &Config) -> Result<PgPool, ServerError> {
     Ok(eventstore::connect(database_url(config)?, &options)?)
 }
 
-/// A pool for tools: few connections, and statements may take their time.
-pub(crate) fn tool_pool(config: &Config) -> Result<PgPool, ServerError> {
+/// Connects once, past any pool: a pool that can't connect only says that its time is over.
+pub(crate) async fn reach_database(config: &Config) -> Result<(), ServerError> {
+    let url = database_url(config)?;
+    let connect = async { PgConnection::connect(url).await?.close().await };
+    let reached = timeout(CONNECT_PATIENCE, connect).await.unwrap_or_else(|_| {
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer")))
+    });
+    Ok(reached.map_err(|source| StoreError::from_sqlx("connect", source))?)
+}
+
+/// A pool for tools, once the database is there: few connections, and statements may take
+/// their time.
+pub(crate) async fn tool_pool(config: &Config) -> Result<PgPool, ServerError> {
+    let give_up = Instant::now() + TOOL_PATIENCE;
+    while let Err(error) = reach_database(config).await {
+        let may_pass = matches!(error, ServerError::Store(StoreError::Unavailable { .. }));
+        if !may_pass || Instant::now() >= give_up {
+            return Err(error);
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
     let options = PoolOptions {
         max_connections: 4,
         statement_timeout: Duration::from_secs(3600),
         ..PoolOptions::default()
     };
     Ok(eventstore::connect(database_url(config)?, &options)?)
+}
+
+/// A pool for what is only made, not used.
+pub(crate) fn unconnected_pool() -> Result<PgPool, ServerError> {
+    Ok(eventstore::connect("postgres://localhost", &PoolOptions::default())?)
 }
 
 fn database_url(config: &Config) -> Result<&str, ServerError> {
@@ -75,7 +105,7 @@ pub(crate) fn nats_url(config: &Config) -> Result<&str, ServerError> {
 }
 
 /// The configured name, or one that tells processes apart.
-fn worker_id(config: &Config) -> Result<WorkerId, ServerError> {
+pub(crate) fn worker_id(config: &Config) -> Result<WorkerId, ServerError> {
     let id = match &config.worker.id {
         Some(id) => id.clone(),
         None => {

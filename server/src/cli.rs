@@ -8,7 +8,7 @@ use domain::{SessionId, TenantId, UserId};
 use eventstore::Position;
 use uuid::Uuid;
 
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 use crate::error::ServerError;
 use crate::roles::{self, Role};
 use crate::{dev, serve, telemetry, tools};
@@ -77,8 +77,8 @@ pub(crate) enum Migrate {
     Up,
     /// Take back the newest migration, or all after a version. Data in them is lost.
     Down {
-        /// Take back every migration after this one; 0 takes back all.
-        #[arg(long)]
+        /// Take back every migration after this one; 0 takes back all, and with them all data.
+        #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(0..))]
         to: Option<i64>,
     },
     /// List all and where each stands.
@@ -159,9 +159,19 @@ pub(crate) enum ConfigCommand {
     Show,
 }
 
+impl Command {
+    /// How strictly the configuration is looked at.
+    fn purpose(&self) -> Purpose {
+        match self {
+            Self::Dev(_) | Self::Serve(_) | Self::Config(ConfigCommand::Check) => Purpose::Serve,
+            _ => Purpose::Tool,
+        }
+    }
+}
+
 impl Cli {
     pub(crate) async fn run(self) -> Result<(), ServerError> {
-        let config = Config::load(self.config.as_deref())?;
+        let config = Config::load(self.config.as_deref(), self.command.purpose())?;
         telemetry::start(&config.log)?;
         match self.command {
             Command::Dev(args) => dev::run(config, args).await,

@@ -25,6 +25,15 @@ pub(crate) use sections::{Auth, Database, Http, Log, LogFormat, Nats, Shutdown, 
 /// The file that is read, if it is there, when none is named.
 const DEFAULT_FILE: &str = "colloquy.toml";
 
+/// What a configuration is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To serve: everything that serving needs must be good.
+    Serve,
+    /// For a tool that asks no provider, hence needs none of their keys.
+    Tool,
+}
+
 /// Everything that a deployment may set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,14 +59,15 @@ pub(crate) struct Config {
 impl Config {
     /// The configuration of this process. The file at `path` must exist; without a path,
     /// `colloquy.toml` in the working directory is read if it is there.
-    pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load_from(path, Path::new("."), &Environment::of_process())
+    pub(crate) fn load(path: Option<&Path>, purpose: Purpose) -> Result<Self, ConfigError> {
+        Self::load_from(path, Path::new("."), &Environment::of_process(), purpose)
     }
 
     fn load_from(
         path: Option<&Path>,
         directory: &Path,
         environment: &Environment,
+        purpose: Purpose,
     ) -> Result<Self, ConfigError> {
         let file = match path {
             Some(path) => Some(path.to_path_buf()),
@@ -65,7 +75,7 @@ impl Config {
         };
         let text = file.as_deref().map(read::file).transpose()?;
         let name = file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-        read::config(&name, text.as_deref().unwrap_or_default(), environment)
+        read::config(&name, text.as_deref().unwrap_or_default(), environment, purpose)
     }
 
     /// The models and their providers; the API keys are looked up in the environment.

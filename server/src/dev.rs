@@ -17,6 +17,7 @@ use crate::config::{Config, Secret};
 use crate::error::ServerError;
 use crate::lifecycle::Lifecycle;
 use crate::output::say;
+use crate::roles::Role;
 use crate::serve::Process;
 
 /// A person at a terminal doesn't wait long.
@@ -34,6 +35,7 @@ struct Servers {
 pub(crate) async fn run(mut config: Config, args: DevArgs) -> Result<(), ServerError> {
     let lifecycle = Lifecycle::default();
     tokio::spawn(lifecycle.clone().watch(GRACE));
+    check_address(&config, &args)?;
     let folder = &args.data_dir;
     fs::create_dir_all(folder)
         .map_err(|source| ServerError::Write { path: folder.clone(), source })?;
@@ -48,13 +50,23 @@ pub(crate) async fn run(mut config: Config, args: DevArgs) -> Result<(), ServerE
     result
 }
 
+/// Whether HTTP could be served, before the servers take their time to start.
+fn check_address(config: &Config, args: &DevArgs) -> Result<(), ServerError> {
+    if !args.serve.roles.contains(&Role::Api) {
+        return Ok(());
+    }
+    let address = args.serve.listen.unwrap_or(config.http.listen);
+    let listener = std::net::TcpListener::bind(address);
+    listener.map(drop).map_err(|source| ServerError::Listen { address, source })
+}
+
 async fn serve(
     config: &Config,
     args: &DevArgs,
     lifecycle: &Lifecycle,
     servers: &mut Servers,
 ) -> Result<(), ServerError> {
-    let pool = app::tool_pool(config)?;
+    let pool = app::tool_pool(config).await?;
     eventstore::migrate_up(&pool).await?;
     keep_private(&args.data_dir.join("env"), &environment(config)?)?;
     let key = api_key(config, &pool, &args.data_dir.join("api-key")).await?;

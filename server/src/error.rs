@@ -41,8 +41,6 @@ pub(crate) enum ServerError {
     Local(#[from] local::LocalError),
     #[error("{} can't be written", path.display())]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("the HTTP server failed")]
-    Http(#[source] std::io::Error),
     #[error("the role {0} ended by itself")]
     RoleEnded(&'static str),
     #[error("the log filter {0:?} can't be read")]

@@ -16,10 +16,14 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Turns SIGINT, SIGTERM and the passing of `grace` into the two stages.
+    /// Turns SIGINT, SIGTERM and the passing of `grace` into the two stages. The grace also
+    /// bounds an end that a crash began.
     pub(crate) async fn watch(self, grace: Duration) {
-        if !next_signal().await {
-            return;
+        tokio::select! {
+            is_signal = next_signal() => if !is_signal {
+                self.stopping.cancelled().await;
+            },
+            () = self.stopping.cancelled() => {}
         }
         tracing::info!(grace_seconds = grace.as_secs(), "stopping; a second signal ends at once");
         self.stopping.cancel();

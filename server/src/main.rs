@@ -7,6 +7,7 @@ mod config;
 mod dev;
 mod error;
 mod health;
+mod http;
 mod lifecycle;
 mod output;
 mod roles;

@@ -17,3 +17,10 @@ pub(crate) enum Role {
 
 /// Every role, which is the default.
 pub(crate) const ALL: [Role; 4] = [Role::Api, Role::Worker, Role::Projector, Role::Relay];
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ApiState, Shared};
-use axum::serve::ListenerExt;
 use broker::DeltaHub;
 use domain::Causes;
 use tokio::net::TcpListener;
@@ -22,6 +21,7 @@ use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::health::Providers;
+use crate::http;
 use crate::lifecycle::Lifecycle;
 use crate::roles::Role;
 
@@ -36,9 +36,10 @@ pub(crate) async fn run(config: Config, args: &ServeArgs) -> Result<(), ServerEr
     let lifecycle = Lifecycle::default();
     let grace = Duration::from_secs(config.shutdown.grace_seconds);
     tokio::spawn(lifecycle.clone().watch(grace));
-    let pool = app::pool(&config)?;
-    wait_for_schema(&pool, &lifecycle.stopping).await?;
-    pool.close().await;
+    announce(&config, args)?;
+    if !wait_for_schema(&config, &lifecycle.stopping).await? {
+        return Ok(());
+    }
     let process = Process::start(&config, args, &lifecycle).await?;
     if let Some(address) = process.address {
         tracing::info!("ready on http://{address}");
@@ -46,22 +47,46 @@ pub(crate) async fn run(config: Config, args: &ServeArgs) -> Result<(), ServerEr
     process.finish(&lifecycle).await
 }
 
-/// Waits for the database to be there; its schema has to fit at once.
+/// What is about to run, in one line of the log.
+fn announce(config: &Config, args: &ServeArgs) -> Result<(), ServerError> {
+    let catalog = config.catalog()?;
+    let models: Vec<&str> = catalog.models.iter().map(|model| model.name.as_str()).collect();
+    let listen = args.roles.contains(&Role::Api).then(|| args.listen.unwrap_or(config.http.listen));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        roles = args.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        listen = listen.map(tracing::field::display),
+        models = models.join(","),
+        "colloquy starts"
+    );
+    Ok(())
+}
+
+/// Waits for the database to be there; its schema has to fit at once. False if the process is
+/// told to stop meanwhile.
 async fn wait_for_schema(
-    pool: &sqlx::PgPool,
+    config: &Config,
     stopping: &CancellationToken,
-) -> Result<(), ServerError> {
+) -> Result<bool, ServerError> {
     let give_up = Instant::now() + DATABASE_PATIENCE;
+    let pool = app::pool(config)?;
+    let check = async || {
+        app::reach_database(config).await?;
+        app::check_schema(&pool).await
+    };
     loop {
-        match app::check_schema(pool).await {
-            Err(ServerError::Store(error)) if Instant::now() < give_up => {
+        match stopping.run_until_cancelled(check()).await {
+            None => return Ok(false),
+            Some(Err(ServerError::Store(error))) if Instant::now() < give_up => {
                 tracing::warn!(error = %Causes(&error), "waiting for the database");
             }
-            result => return result,
+            Some(result) => {
+                pool.close().await;
+                return result.map(|()| true);
+            }
         }
-        if tokio::time::timeout(Duration::from_secs(1), stopping.cancelled()).await.is_ok() {
-            return Ok(());
-        }
+        // Not to be asked too often.
+        stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
     }
 }
 
@@ -71,7 +96,7 @@ pub(crate) struct Process {
     /// Where HTTP is served, if it is.
     pub(crate) address: Option<SocketAddr>,
     /// HTTP and workers: end on their own once they are told to stop.
-    front: JoinSet<Result<&'static str, ServerError>>,
+    front: JoinSet<&'static str>,
     /// Relay, projectors, hints: end when `back_stop` says so.
     back: JoinSet<&'static str>,
     back_stop: CancellationToken,
@@ -113,11 +138,9 @@ impl Process {
                 .await
                 .map_err(|source| ServerError::Listen { address: wanted, source })?;
             address = listener.local_addr().ok();
-            front.spawn(serve_http(
-                listener,
-                api_router(config, &app, lifecycle)?,
-                lifecycle.clone(),
-            ));
+            let router = api_router(config, &app, lifecycle)?;
+            let limits = http::Limits::new(config.http.max_connections);
+            front.spawn(http::serve(listener, router, limits, lifecycle.clone()));
         }
         Ok(Self { app, address, front, back, back_stop })
     }
@@ -125,12 +148,12 @@ impl Process {
     /// Runs until the end, and then ends in order. A role that ends by itself is a crash.
     pub(crate) async fn finish(mut self, lifecycle: &Lifecycle) -> Result<(), ServerError> {
         let crashed = tokio::select! {
+            // First: a role that ends because it was told to is no crash.
+            biased;
             () = lifecycle.stopping.cancelled() => None,
-            Some(ended) = self.front.join_next() => Some(match ended {
-                Ok(Ok(role)) => ServerError::RoleEnded(role),
-                Ok(Err(error)) => error,
-                Err(_) => ServerError::RoleEnded("HTTP or worker"),
-            }),
+            Some(ended) = self.front.join_next() => {
+                Some(ServerError::RoleEnded(ended.unwrap_or("HTTP or worker")))
+            }
             Some(ended) = self.back.join_next() => {
                 Some(ServerError::RoleEnded(ended.unwrap_or("relay or projector")))
             }
@@ -174,14 +197,10 @@ fn worker_options(config: &Config, app: &App) -> WorkerOptions {
     }
 }
 
-async fn work(
-    app: App,
-    options: WorkerOptions,
-    lifecycle: Lifecycle,
-) -> Result<&'static str, ServerError> {
+async fn work(app: App, options: WorkerOptions, lifecycle: Lifecycle) -> &'static str {
     let Lifecycle { stopping, abandon } = lifecycle;
     workers::worker::run(app.bus, app.broker, app.catalog, options, stopping, abandon).await;
-    Ok("worker")
+    "worker"
 }
 
 fn api_router(
@@ -205,25 +224,4 @@ fn api_router(
         version: env!("CARGO_PKG_VERSION"),
     });
     Ok(api::router(state, &config.http.cors_origins))
-}
-
-async fn serve_http(
-    listener: TcpListener,
-    router: axum::Router,
-    lifecycle: Lifecycle,
-) -> Result<&'static str, ServerError> {
-    // Without TCP_NODELAY every small write of a stream waits for the client's delayed
-    // acknowledgement, about 40 ms.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    let Lifecycle { stopping, abandon } = lifecycle;
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned());
-    tokio::select! {
-        served = serving => served.map_err(ServerError::Http)?,
-        () = abandon.cancelled() => {}
-    }
-    Ok("HTTP")
 }

@@ -65,6 +65,30 @@ async fn a_finished_turn_is_resumed_from_every_id() {
 }
 
 #[tokio::test]
+async fn reasoning_and_tool_calls_are_resumed_in_the_pieces_they_came_in() {
+    let (ann, at_b) = user().await;
+    let session = ann.create_session().await;
+    let text = "thinks and calls [[tokens=12 think=6 call=4 pause=40]]";
+    let whole = ann.say(&session, text).await;
+    let deltas: Vec<_> = whole.events.iter().filter(|event| event.name == "delta").collect();
+    let with = |field: &str| deltas.iter().filter(|event| !event.json()[field].is_null()).count();
+    assert!(with("reasoning") > 1 && with("tool_calls") > 1, "{deltas:?}");
+    let turn = whole.turn_id();
+    ann.ended(&turn).await;
+    let (_, others) = whole.ids().split_last().map(|(last, rest)| (*last, rest.to_vec())).unwrap();
+    for id in others {
+        let mut resumed = at_b.watch(&turn, Some(id)).await;
+        let mut events = Vec::new();
+        while let Some(event) = resumed.next_real().await.unwrap() {
+            events.push(event);
+        }
+        assert_eq!(events, rest(&whole, id), "after {id}");
+    }
+    let again = Transcript::of(ann.watch(&turn, None).await).await;
+    assert_eq!(again.events, whole.events);
+}
+
+#[tokio::test]
 async fn a_running_turn_is_resumed_at_the_other_node() {
     let (ann, at_b) = user().await;
     let session = ann.create_session().await;

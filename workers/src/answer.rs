@@ -3,23 +3,33 @@
 //! The first piece goes out at once; later ones are held together for a moment, so that a
 //! fast model doesn't cost a message a token.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker::{Delta, Frame, ToolCallDelta};
 use chrono::{DateTime, Utc};
 use domain::session::{Prompt, Turn};
 use domain::{
-    Completion, ContentPart, FinishReason, Message, Role, Timing, Usage, content, tokens,
+    Completion, ContentPart, Cuts, FinishReason, Message, Role, Timing, Usage, content, tokens,
 };
 use tokio::time::Instant;
 
 use crate::provider::Chunk;
+
+/// The highest index of a tool call: beyond it they fall together, whatever a provider says.
+const LAST_TOOL_CALL: u32 = 255;
 
 #[derive(Debug, Default, Clone)]
 struct ToolCall {
     id: String,
     name: String,
     arguments: String,
+}
+
+impl ToolCall {
+    fn is_blank(&self) -> bool {
+        self.id.is_empty() && self.name.is_empty() && self.arguments.is_empty()
+    }
 }
 
 /// One attempt's answer.
@@ -30,13 +40,14 @@ pub(crate) struct Answer {
     first_delta: Option<Instant>,
     text: String,
     reasoning: String,
-    tool_calls: Vec<ToolCall>,
+    /// By the provider's index, which may have holes.
+    tool_calls: BTreeMap<u32, ToolCall>,
     usage: Option<Usage>,
     finish_reason: Option<FinishReason>,
     /// What was taken in but not sent.
     pending: Delta,
     last_sent: Option<Instant>,
-    lengths: Vec<u32>,
+    cuts: Cuts,
 }
 
 impl Answer {
@@ -48,12 +59,12 @@ impl Answer {
             first_delta: None,
             text: String::new(),
             reasoning: String::new(),
-            tool_calls: Vec::new(),
+            tool_calls: BTreeMap::new(),
             usage: None,
             finish_reason: None,
             pending: Delta::default(),
             last_sent: None,
-            lengths: Vec::new(),
+            cuts: Cuts::default(),
         }
     }
 
@@ -61,15 +72,22 @@ impl Answer {
     pub(crate) fn push(&mut self, chunk: Chunk) {
         match chunk {
             Chunk::Text(text) => {
+                let text = without_nul(text);
                 self.text.push_str(&text);
                 self.pending.text.push_str(&text);
             }
             Chunk::Reasoning(text) => {
+                let text = without_nul(text);
                 self.reasoning.push_str(&text);
                 self.pending.reasoning.push_str(&text);
             }
             Chunk::ToolCall { index, id, name, arguments } => {
-                self.tool_call(ToolCallDelta { index, id, name, arguments });
+                self.tool_call(ToolCallDelta {
+                    index: index.min(LAST_TOOL_CALL),
+                    id: id.map(without_nul),
+                    name: name.map(without_nul),
+                    arguments: without_nul(arguments),
+                });
             }
             Chunk::Finish(reason) => self.finish_reason = self.finish_reason.or(Some(reason)),
             Chunk::Usage(usage) => self.usage = Some(usage),
@@ -94,20 +112,23 @@ impl Answer {
         }
         let mut delta = std::mem::take(&mut self.pending);
         delta.offset = (self.text.len() - delta.text.len()) as u64;
-        self.lengths.push(u32::try_from(delta.text.len()).unwrap_or(u32::MAX));
+        self.cuts.push(delta.text.len(), delta.reasoning.len(), &delta.tool_calls);
         self.last_sent = Some(Instant::now());
         Some(Frame::Delta { attempt: self.attempt, sequence: self.sequence(), delta })
     }
 
     /// The sequence of the last frame.
     pub(crate) fn sequence(&self) -> u32 {
-        u32::try_from(self.lengths.len()).unwrap_or(u32::MAX)
+        self.cuts.len()
     }
 
     /// The provider's reason, or what the content says where it gave none.
     pub(crate) fn finish_reason(&self) -> FinishReason {
-        let inferred =
-            if self.tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
+        let inferred = if self.tool_calls.values().all(ToolCall::is_blank) {
+            FinishReason::Stop
+        } else {
+            FinishReason::ToolCalls
+        };
         self.finish_reason.unwrap_or(inferred)
     }
 
@@ -149,7 +170,7 @@ impl Answer {
             message,
             usage: self.usage(prompt),
             timing: self.timing(turn, now),
-            delta_lengths: self.lengths.clone(),
+            cuts: self.cuts.clone(),
         }
     }
 
@@ -161,7 +182,8 @@ impl Answer {
         if !self.text.is_empty() {
             parts.push(ContentPart::text(self.text.clone()));
         }
-        parts.extend(self.tool_calls.iter().cloned().map(|call| ContentPart::ToolCall {
+        let calls = self.tool_calls.values().filter(|call| !call.is_blank()).cloned();
+        parts.extend(calls.map(|call| ContentPart::ToolCall {
             id: call.id,
             name: call.name,
             arguments: call.arguments,
@@ -181,20 +203,14 @@ impl Answer {
     }
 
     fn tool_call(&mut self, delta: ToolCallDelta) {
-        // Bounded: an index is a small number, whatever a provider says.
-        let index = (delta.index as usize).min(255);
-        if self.tool_calls.len() <= index {
-            self.tool_calls.resize_with(index + 1, ToolCall::default);
+        let call = self.tool_calls.entry(delta.index).or_default();
+        if let Some(id) = &delta.id {
+            call.id.clone_from(id);
         }
-        if let Some(call) = self.tool_calls.get_mut(index) {
-            if let Some(id) = &delta.id {
-                call.id.clone_from(id);
-            }
-            if let Some(name) = &delta.name {
-                call.name.push_str(name);
-            }
-            call.arguments.push_str(&delta.arguments);
+        if let Some(name) = &delta.name {
+            call.name.push_str(name);
         }
+        call.arguments.push_str(&delta.arguments);
         self.pending.tool_calls.push(delta);
     }
 
@@ -203,6 +219,12 @@ impl Answer {
             && self.pending.reasoning.is_empty()
             && self.pending.tool_calls.is_empty()
     }
+}
+
+/// A provider's text as it can be kept: Postgres can't work with a NUL in JSON. It is replaced
+/// before anybody sees it, so that frames, log and read models say the same.
+pub(crate) fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text }
 }
 
 fn millis(duration: Duration) -> u64 {

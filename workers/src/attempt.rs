@@ -3,6 +3,8 @@
 //! Safety lies in the claim: it is an event, and the event that ends the turn is accepted only
 //! from the attempt that holds it. Everything else may be lost or come twice.
 
+mod ending;
+
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,9 +12,7 @@ use std::time::Duration;
 use broker::{Frame, Job, ReceivedJob, Terminal};
 use chrono::{DateTime, Utc};
 use commands::{Caller, CommandError, Executed};
-use domain::session::{
-    Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, TurnError, prompt_for,
-};
+use domain::session::{Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, prompt_for};
 use domain::{Actor, Causes, TurnId};
 use futures::StreamExt;
 use tokio::time::{Instant, Interval};
@@ -22,12 +22,12 @@ use crate::answer::Answer;
 use crate::provider::{ChunkStream, CompletionRequest, ProviderError};
 use crate::worker::Deps;
 
-/// How long the end of a turn is tried to be written while Postgres is away.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Before a turn is tried again that waits for an earlier one to stop.
 const SOON: Duration = Duration::from_millis(100);
 /// Before a job is tried again that failed for want of a database.
 const LATER: Duration = Duration::from_secs(2);
+/// Before a job is tried again that failed for a reason which doesn't pass by itself.
+const MUCH_LATER: Duration = Duration::from_secs(60);
 
 /// How the model's answer ended, as the worker sees it.
 enum End {
@@ -43,6 +43,8 @@ enum Fate {
     Done,
     /// Somebody shall try again.
     HandBack(Duration),
+    /// The job came again and is in other hands.
+    Theirs,
 }
 
 /// A turn that this attempt holds.
@@ -65,6 +67,8 @@ pub(crate) async fn work(deps: &Arc<Deps>, received: ReceivedJob) {
     match fate {
         Fate::Done => received.done().await,
         Fate::HandBack(pause) => received.hand_back(pause).await,
+        // Settling it here would settle it for them too.
+        Fate::Theirs => {}
     }
 }
 
@@ -76,6 +80,9 @@ fn lock(
 
 async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationToken) -> Fate {
     let job = &received.job;
+    if deps.abandon.is_cancelled() {
+        return Fate::HandBack(Duration::ZERO);
+    }
     let claimed = match claim(deps, received).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return Fate::Done,
@@ -88,10 +95,10 @@ async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationTok
     if let Some(frame) = answer.frame() {
         deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
     }
-    let Some(command) = closing_command(deps, job, &claimed, &answer, end) else {
-        return Fate::HandBack(Duration::ZERO);
-    };
-    finish(deps, received, &command).await
+    match ending::closing_command(deps, job, &claimed, &answer, end) {
+        Some(command) => ending::finish(deps, received, &command).await,
+        None => ending::release(deps, job, claimed.attempt).await,
+    }
 }
 
 /// Claims the turn. None if there is nothing to do; the claim itself may have ended the turn.
@@ -111,9 +118,13 @@ async fn claim(deps: &Deps, received: &ReceivedJob) -> Result<Option<Claim>, Fat
             tracing::debug!(%rejection, "nothing to do");
             return Ok(None);
         }
-        Err(error) => {
+        Err(error) if may_pass(&error) => {
             tracing::warn!(error = %Causes(&error), "the turn could not be claimed");
             return Err(Fate::HandBack(LATER));
+        }
+        Err(error) => {
+            tracing::error!(error = %Causes(&error), "the turn can't be claimed");
+            return Err(Fate::HandBack(MUCH_LATER));
         }
     };
     announce(deps, job, &executed).await;
@@ -127,6 +138,15 @@ async fn claim(deps: &Deps, received: &ReceivedJob) -> Result<Option<Claim>, Fat
         return Ok(None);
     };
     Ok(Some(claim_of(deps, session, turn, started_at)))
+}
+
+/// Whether the same command may succeed a moment later.
+fn may_pass(error: &CommandError) -> bool {
+    match error {
+        CommandError::Store(error) => error.is_unavailable(),
+        CommandError::Contended => true,
+        CommandError::Rejected(_) | CommandError::IdReused | CommandError::Encoding(_) => false,
+    }
 }
 
 fn claim_of(deps: &Deps, session: &Session, turn: &Turn, started_at: DateTime<Utc>) -> Claim {
@@ -212,62 +232,6 @@ async fn keep_alive(
         if turn.is_none_or(|turn| turn.cancel_requested_at.is_some() || turn.status.is_terminal()) {
             stop.cancel();
             return;
-        }
-    }
-}
-
-/// The command that ends the turn; none if it is to be left to another worker.
-fn closing_command(
-    deps: &Deps,
-    job: &Job,
-    claimed: &Claim,
-    answer: &Answer,
-    end: End,
-) -> Option<SessionCommand> {
-    let (turn_id, attempt) = (job.turn_id, claimed.attempt);
-    let completion = || answer.completion(&claimed.turn, &claimed.prompt, deps.bus.clock().now());
-    match end {
-        End::Finished => Some(SessionCommand::CompleteTurn {
-            turn_id,
-            attempt,
-            finish_reason: answer.finish_reason(),
-            completion: completion(),
-        }),
-        End::Stopped => {
-            Some(SessionCommand::ConfirmCancel { turn_id, attempt, completion: completion() })
-        }
-        End::Failed(error) => {
-            tracing::warn!(%error, code = error.code(), "the provider failed");
-            let usage = (answer.sequence() > 0).then(|| answer.usage(&claimed.prompt));
-            let error = TurnError { code: error.code().to_owned(), message: error.message };
-            Some(SessionCommand::FailTurn { turn_id, attempt, error, usage })
-        }
-        End::Abandoned => None,
-    }
-}
-
-/// Writes the end, as long as it takes within reason: the answer is here and paid for.
-async fn finish(deps: &Deps, received: &ReceivedJob, command: &SessionCommand) -> Fate {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        match execute(deps, &received.job, command).await {
-            Ok(executed) => {
-                announce(deps, &received.job, &executed).await;
-                return Fate::Done;
-            }
-            Err(CommandError::Rejected(rejection)) => {
-                tracing::info!(%rejection, "another attempt or the user was faster");
-                return Fate::Done;
-            }
-            Err(error) if Instant::now() < give_up => {
-                tracing::warn!(%error, "the turn's end could not be written yet");
-                received.progress().await;
-                tokio::time::sleep(SOON).await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "the turn's end could not be written");
-                return Fate::HandBack(LATER);
-            }
         }
     }
 }

@@ -155,6 +155,13 @@ pub enum SessionCommand {
         /// Whether to take it from an attempt that is no longer alive.
         takeover: bool,
     },
+    /// A worker that has to stop gives a turn back, for the next one to begin anew.
+    ReleaseAttempt {
+        /// The turn.
+        turn_id: TurnId,
+        /// The worker's attempt.
+        attempt: u32,
+    },
     /// A worker finished an answer.
     CompleteTurn {
         /// The turn.
@@ -201,6 +208,7 @@ impl SessionCommand {
             Self::RetryTurn(_) => "RetryTurn",
             Self::CancelTurn { .. } => "CancelTurn",
             Self::StartAttempt { .. } => "StartAttempt",
+            Self::ReleaseAttempt { .. } => "ReleaseAttempt",
             Self::CompleteTurn { .. } => "CompleteTurn",
             Self::FailTurn { .. } => "FailTurn",
             Self::ConfirmCancel { .. } => "ConfirmCancel",

@@ -24,6 +24,7 @@ const MAX_PARTS: usize = 64;
 const MAX_TITLE_CHARS: usize = 200;
 const MAX_TAGS: usize = 32;
 const MAX_TAG_CHARS: usize = 64;
+const MAX_NAME_CHARS: usize = 128;
 const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// What surrounds a command: the caller, the time, the models on offer.
@@ -65,6 +66,9 @@ pub fn decide(
         C::StartAttempt { turn_id, worker_id, takeover } => {
             turns::start_attempt(session, *turn_id, worker_id, *takeover, context)
         }
+        C::ReleaseAttempt { turn_id, attempt } => {
+            turns::release_attempt(session, *turn_id, *attempt, context)
+        }
         C::CompleteTurn { turn_id, attempt, finish_reason, completion } => {
             turns::complete_turn(session, *turn_id, *attempt, *finish_reason, completion, context)
         }
@@ -87,6 +91,7 @@ fn authorize(
     let for_workers = matches!(
         command,
         C::StartAttempt { .. }
+            | C::ReleaseAttempt { .. }
             | C::CompleteTurn { .. }
             | C::FailTurn { .. }
             | C::ConfirmCancel { .. }
@@ -202,6 +207,9 @@ fn check_tags(tags: &[String]) -> Result<(), Rejection> {
     if tags.len() > MAX_TAGS {
         return Err(Rejection::TooMany { what: "tags", limit: "32 entries" });
     }
+    if tags.iter().any(|tag| tag.trim().is_empty()) {
+        return Err(Rejection::EmptyTag);
+    }
     if tags.iter().any(|tag| tag.chars().count() > MAX_TAG_CHARS) {
         return Err(Rejection::TooMany { what: "a tag", limit: "64 characters" });
     }
@@ -236,6 +244,9 @@ pub(super) fn check_message(message: &NewMessage) -> Result<(), Rejection> {
 /// The limits and the parts alone: an imported assistant message may be empty.
 pub(super) fn check_earlier_message(message: &NewMessage) -> Result<(), Rejection> {
     check_parts(message)?;
+    if message.name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME_CHARS) {
+        return Err(Rejection::TooMany { what: "name", limit: "128 characters" });
+    }
     if message.content.len() > MAX_PARTS {
         return Err(Rejection::TooMany { what: "content", limit: "64 parts" });
     }

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use crate::completion::{Completion, FinishReason, Timing, Usage};
 use crate::content::{Message, Role};
+use crate::cuts::Cuts;
 use crate::ids::{MessageId, TurnId, WorkerId};
 use crate::models::{ModelSpec, Models};
 use crate::session::command::{
@@ -15,7 +16,8 @@ use crate::session::rejection::Rejection;
 use crate::session::state::{Session, SessionStatus, Turn, TurnStatus};
 use crate::settings::Settings;
 
-/// Attempts at one turn, after which it fails.
+/// Attempts at one turn that may be lost with their workers, after which it fails. One that was
+/// given back in good order does not count.
 pub const MAX_ATTEMPTS: u32 = 3;
 
 /// How long a turn that was asked to stop may hold back the one that interrupted it.
@@ -136,7 +138,8 @@ pub(super) fn cancel_turn(
     Ok(match turn.status {
         TurnStatus::Queued => vec![
             SessionEvent::CancelRequested { turn_id, at },
-            SessionEvent::TurnCancelled { turn_id, attempt: 0, completion: None, at },
+            // The number tells watchers of an attempt that was given back that this is the end.
+            SessionEvent::TurnCancelled { turn_id, attempt: turn.attempt, completion: None, at },
         ],
         TurnStatus::Running if turn.cancel_requested_at.is_none() => {
             vec![SessionEvent::CancelRequested { turn_id, at }]
@@ -170,13 +173,14 @@ pub(super) fn start_attempt(
         }
         events.push(cancelled_empty(*earlier, stopping, None, context));
     }
-    events.push(if turn.attempt >= MAX_ATTEMPTS {
+    let lost = turn.lost + u32::from(turn.status == TurnStatus::Running);
+    events.push(if lost >= MAX_ATTEMPTS {
         SessionEvent::TurnFailed {
             turn_id,
             attempt: turn.attempt,
             error: TurnError {
                 code: "attempts_exhausted".to_owned(),
-                message: format!("no answer after {MAX_ATTEMPTS} attempts"),
+                message: format!("no answer: {lost} workers were lost over it"),
             },
             usage: None,
             at: context.now,
@@ -190,6 +194,25 @@ pub(super) fn start_attempt(
         }
     });
     Ok(events)
+}
+
+/// A turn that was asked to stop has stopped; any other waits for the next worker. Giving it
+/// back again changes nothing.
+pub(super) fn release_attempt(
+    session: &Session,
+    turn_id: TurnId,
+    attempt: u32,
+    context: &Context,
+) -> Result<Vec<SessionEvent>, Rejection> {
+    let turn = find_unfinished(session, turn_id)?;
+    if turn.status == TurnStatus::Queued && turn.attempt == attempt {
+        return Ok(Vec::new());
+    }
+    let turn = held_by(session, turn_id, attempt)?;
+    if turn.cancel_requested_at.is_some() {
+        return Ok(vec![cancelled_empty(turn_id, turn, None, context)]);
+    }
+    Ok(vec![SessionEvent::AttemptReleased { turn_id, attempt, at: context.now }])
 }
 
 pub(super) fn complete_turn(
@@ -315,7 +338,7 @@ fn cancelled_empty(
         message,
         usage: usage.unwrap_or_default(),
         timing: Timing::default(),
-        delta_lengths: Vec::new(),
+        cuts: Cuts::default(),
     };
     let (attempt, at) = (turn.attempt, context.now);
     SessionEvent::TurnCancelled { turn_id, attempt, completion: Some(completion), at }

@@ -71,6 +71,8 @@ pub enum SessionEvent {
     },
     /// A worker took the turn.
     AttemptStarted { turn_id: TurnId, attempt: u32, worker_id: WorkerId, at: DateTime<Utc> },
+    /// A worker that had to stop gave the turn back: it waits for the next one.
+    AttemptReleased { turn_id: TurnId, attempt: u32, at: DateTime<Utc> },
     /// The answer is finished.
     TurnCompleted {
         turn_id: TurnId,
@@ -115,6 +117,7 @@ impl SessionEvent {
             Self::MessageSent { .. } => "MessageSent",
             Self::TurnRequested { .. } => "TurnRequested",
             Self::AttemptStarted { .. } => "AttemptStarted",
+            Self::AttemptReleased { .. } => "AttemptReleased",
             Self::TurnCompleted { .. } => "TurnCompleted",
             Self::TurnFailed { .. } => "TurnFailed",
             Self::CancelRequested { .. } => "CancelRequested",
@@ -137,6 +140,7 @@ impl SessionEvent {
             | Self::MessagesImported { at, .. }
             | Self::TurnRequested { at, .. }
             | Self::AttemptStarted { at, .. }
+            | Self::AttemptReleased { at, .. }
             | Self::TurnCompleted { at, .. }
             | Self::TurnFailed { at, .. }
             | Self::CancelRequested { at, .. }

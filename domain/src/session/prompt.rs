@@ -4,7 +4,9 @@
 //! The window slides by whole turns (a user message with all that answers it), so a model
 //! never sees an answer without its question or a tool's result without its call. Instructions
 //! (the system prompt, system messages at the head of the branch) and the newest turn are never
-//! cut: if even they don't fit, the provider says so, for it alone counts exactly.
+//! cut: if even they don't fit, the provider says so, for it alone counts exactly. A message
+//! that was left without an answer is a turn of its own, so one that was too long doesn't stand
+//! in the way of those after it.
 
 use std::sync::Arc;
 
@@ -85,9 +87,10 @@ fn window_start(history: &[Arc<Message>], room: u32) -> usize {
     start.unwrap_or(0)
 }
 
-/// A turn begins where somebody asks after somebody else spoke, and at the very first message.
+/// A turn begins with each message that asks, and at the very first one. Instructions on the
+/// way belong to what is asked after them.
 fn opens_turn(history: &[Arc<Message>], index: usize) -> bool {
-    index == 0 || asks(&history[index]) && !asks(&history[index - 1])
+    index == 0 || asks(&history[index]) && history[index - 1].role != Role::System
 }
 
 /// A message that brings a tool's result goes on with the turn that called the tool.

@@ -65,6 +65,9 @@ pub enum Rejection {
         /// The limit, with its unit.
         limit: &'static str,
     },
+    /// A label that says nothing.
+    #[error("a tag must not be empty")]
+    EmptyTag,
     /// A part that may not stand in such a message.
     #[error("{0}")]
     InvalidContent(&'static str),
@@ -105,6 +108,7 @@ impl Rejection {
             Self::EmptyMessage => "empty_message",
             Self::MessageTooLarge { .. } => "message_too_large",
             Self::TooMany { .. } => "too_many",
+            Self::EmptyTag => "empty_tag",
             Self::InvalidContent(_) => "invalid_content",
             Self::InvalidSetting(_) => "invalid_setting",
             Self::UnknownModel(_) => "model_not_found",
@@ -129,6 +133,7 @@ impl Rejection {
             | Self::EmptyMessage
             | Self::MessageTooLarge { .. }
             | Self::TooMany { .. }
+            | Self::EmptyTag
             | Self::InvalidContent(_)
             | Self::InvalidSetting(_)
             | Self::MaxTokensTooLarge { .. } => RejectionKind::Invalid,
@@ -142,6 +147,7 @@ impl Rejection {
             Self::UnknownModel(_) => Some("model"),
             Self::MaxTokensTooLarge { .. } => Some("max_tokens"),
             Self::ParentNotFound => Some("parent_id"),
+            Self::EmptyTag => Some("tags"),
             Self::EmptyMessage | Self::MessageTooLarge { .. } | Self::InvalidContent(_) => {
                 Some("content")
             }

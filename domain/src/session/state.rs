@@ -73,8 +73,10 @@ pub struct Turn {
     pub answer_id: MessageId,
     /// The settings in force for it.
     pub settings: Arc<Settings>,
-    /// Attempts started so far; the last one holds the turn.
+    /// Attempts started so far; while the turn runs, the last one holds it.
     pub attempt: u32,
+    /// Attempts whose workers were lost: the turn was taken over from them.
+    pub lost: u32,
     /// Who holds it.
     pub worker_id: Option<WorkerId>,
     /// When it was accepted.
@@ -142,9 +144,16 @@ impl Session {
             SessionEvent::TurnRequested { .. } => self.requested(event),
             SessionEvent::AttemptStarted { turn_id, attempt, worker_id, .. } => {
                 if let Some(turn) = self.turns.get_mut(turn_id) {
+                    turn.lost += u32::from(turn.status == TurnStatus::Running);
                     turn.status = TurnStatus::Running;
                     turn.attempt = *attempt;
                     turn.worker_id = Some(worker_id.clone());
+                }
+            }
+            SessionEvent::AttemptReleased { turn_id, .. } => {
+                if let Some(turn) = self.turns.get_mut(turn_id) {
+                    turn.status = TurnStatus::Queued;
+                    turn.worker_id = None;
                 }
             }
             SessionEvent::CancelRequested { turn_id, at } => {
@@ -215,6 +224,7 @@ impl Session {
                 answer_id: *answer_id,
                 settings: Arc::new(settings.clone()),
                 attempt: 0,
+                lost: 0,
                 worker_id: None,
                 requested_at: *at,
                 cancel_requested_at: None,

@@ -4,9 +4,10 @@ use domain::session::{MAX_ATTEMPTS, Rejection, SessionCommand, SessionEvent, Tur
 use domain::{ActorRole, Completion, FinishReason, Message, Role, Usage};
 
 use crate::given::{
-    actor, answer, answered, cancelled_at, complete, confirm, deleted, fail, failed_at, message_id,
-    now, owner, past, queued, running, start, started, started_at, then, trouble, turn_id, when_by,
-    when_worker, worker,
+    actor, answer, answered, cancel, cancelled_at, complete, confirm, deleted, empty_answer, fail,
+    failed_at, interrupt, message_id, now, owner, past, queued, release, released, released_at,
+    running, start, started, started_at, stop_asked, stop_asked_at, then, trouble, turn_id, when,
+    when_by, when_worker, worker,
 };
 
 #[test]
@@ -41,13 +42,71 @@ fn a_turn_that_wears_out_its_workers_fails() {
         attempt: MAX_ATTEMPTS,
         error: TurnError {
             code: "attempts_exhausted".to_owned(),
-            message: "no answer after 3 attempts".to_owned(),
+            message: "no answer: 3 workers were lost over it".to_owned(),
         },
         usage: None,
         at: now(),
     }]);
     let one_less = past(&[&queued(), &attempts[..2]]);
     when_worker(&one_less, start(1, true)).then_expect_events(vec![started_at(1, 3, now())]);
+}
+
+#[test]
+fn a_turn_given_back_waits_for_the_next_worker() {
+    when_worker(&running(), release(1, 1)).then_expect_events(vec![released_at(1, 1, now())]);
+    let waiting = past(&[&running(), &[released(1, 1)]]);
+    for takeover in [false, true] {
+        when_worker(&waiting, start(1, takeover)).then_expect_events(vec![started_at(1, 2, now())]);
+    }
+    for late in [complete(1, 1), fail(1, 1, None), confirm(1, 1)] {
+        when_worker(&waiting, late).then_expect_error(Rejection::AttemptSuperseded);
+    }
+    when_worker(&waiting, release(1, 1)).then_expect_events(vec![]);
+}
+
+#[test]
+fn only_lost_attempts_wear_a_turn_out() {
+    let mut given = queued();
+    for attempt in 1..20 {
+        given.extend([started(1, attempt), released(1, attempt)]);
+    }
+    // Nineteen planned stops, and then one worker after the other is lost.
+    given.push(started(1, 20));
+    for attempt in 21..20 + MAX_ATTEMPTS {
+        when_worker(&given, start(1, true)).then_expect_events(vec![started_at(1, attempt, now())]);
+        given.push(started(1, attempt));
+    }
+    let events = when_worker(&given, start(1, true)).inspect_result().unwrap();
+    assert_eq!(events[0].name(), "TurnFailed");
+    // The last one that is left gives it back: that costs nothing.
+    given.push(released(1, 19 + MAX_ATTEMPTS));
+    let next = started_at(1, 20 + MAX_ATTEMPTS, now());
+    when_worker(&given, start(1, true)).then_expect_events(vec![next]);
+}
+
+/// The worker's number tells watchers of that attempt that this is the end.
+#[test]
+fn a_turn_given_back_can_be_stopped() {
+    let waiting = past(&[&running(), &[released(1, 1)]]);
+    let ended = vec![stop_asked_at(1, now()), cancelled_at(1, 1, None, now())];
+    when(&waiting, cancel(1)).then_expect_events(ended.clone());
+    let events = when(&waiting, interrupt(2)).inspect_result().unwrap();
+    assert_eq!(events[..2], ended);
+    let SessionEvent::MessageSent { message } = &events[2] else { panic!("{events:?}") };
+    assert_eq!(message.parent_id, Some(message_id(10)), "it leaves no answer behind");
+}
+
+/// The answer it promised is there, though empty: another message may follow it already.
+#[test]
+fn a_stopping_turn_given_back_has_stopped() {
+    let stopping = past(&[&running(), &[stop_asked(1)]]);
+    let empty = empty_answer(1, now());
+    when_worker(&stopping, release(1, 1)).then_expect_events(vec![cancelled_at(
+        1,
+        1,
+        empty,
+        now(),
+    )]);
 }
 
 #[test]
@@ -108,7 +167,7 @@ fn a_failure_ends_the_turn() {
 #[test]
 fn a_worker_that_was_given_up_is_refused() {
     let taken_over = past(&[&running(), &[started(1, 2)]]);
-    for late in [complete(1, 1), fail(1, 1, None), confirm(1, 1)] {
+    for late in [complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)] {
         when_worker(&taken_over, late).then_expect_error(Rejection::AttemptSuperseded);
     }
     assert!(when_worker(&taken_over, complete(1, 2)).inspect_result().is_ok());
@@ -116,14 +175,15 @@ fn a_worker_that_was_given_up_is_refused() {
 
 #[test]
 fn nobody_ends_a_turn_that_was_not_begun() {
-    for early in [complete(1, 0), complete(1, 1), fail(1, 0, None), confirm(1, 0)] {
+    for early in [complete(1, 0), complete(1, 1), fail(1, 0, None), confirm(1, 0), release(1, 1)] {
         when_worker(&queued(), early).then_expect_error(Rejection::AttemptSuperseded);
     }
 }
 
 #[test]
 fn an_ended_turn_is_ended() {
-    for late in [start(1, false), start(1, true), complete(1, 1), fail(1, 1, None), confirm(1, 1)] {
+    let ends = [complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)];
+    for late in ends.into_iter().chain([start(1, false), start(1, true)]) {
         when_worker(&answered(), late).then_expect_error(Rejection::TurnFinished);
     }
 }
@@ -131,14 +191,14 @@ fn an_ended_turn_is_ended() {
 #[test]
 fn a_deleted_session_s_turn_is_ended() {
     let given = past(&[&running(), &[cancelled_at(1, 1, None, then()), deleted()]]);
-    for late in [start(1, true), complete(1, 1), fail(1, 1, None), confirm(1, 1)] {
+    for late in [start(1, true), complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)] {
         when_worker(&given, late).then_expect_error(Rejection::TurnFinished);
     }
 }
 
 #[test]
 fn an_unknown_turn_is_not_found() {
-    for stray in [start(9, false), complete(9, 1), fail(9, 1, None), confirm(9, 1)] {
+    for stray in [start(9, false), complete(9, 1), fail(9, 1, None), confirm(9, 1), release(9, 1)] {
         when_worker(&running(), stray).then_expect_error(Rejection::TurnNotFound);
     }
 }
@@ -146,7 +206,9 @@ fn an_unknown_turn_is_not_found() {
 #[test]
 fn no_user_does_a_worker_s_work() {
     for user in [owner(), actor("acme", "root", ActorRole::Admin)] {
-        for command in [start(1, true), complete(1, 1), fail(1, 1, None), confirm(1, 1)] {
+        for command in
+            [start(1, true), complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)]
+        {
             when_by(&user, &running(), command).then_expect_error(Rejection::TurnNotFound);
         }
     }

@@ -62,6 +62,11 @@ fn limits_are_kept() {
         let error = when(&[], create(bad)).inspect_result().unwrap_err();
         assert!(matches!(error, Rejection::TooMany { what: at, .. } if at == what), "{error}");
     }
+    for blank in ["", " \t"] {
+        let command = CreateSession { tags: vec![blank.to_owned()], ..good.clone() };
+        let error = when(&[], SessionCommand::CreateSession(command)).inspect_result().unwrap_err();
+        assert_eq!((error.code(), error.field()), ("empty_tag", Some("tags")));
+    }
 }
 
 #[test]

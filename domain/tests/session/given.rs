@@ -11,8 +11,8 @@ use domain::session::{
     TurnIds,
 };
 use domain::{
-    Actor, ActorRole, Completion, ContentPart, FinishReason, Message, MessageId, ModelSpec, Models,
-    Role, Settings, SettingsPatch, TenantId, Timing, TurnId, Usage, UserId, WorkerId,
+    Actor, ActorRole, Completion, ContentPart, Cuts, FinishReason, Message, MessageId, ModelSpec,
+    Models, Role, Settings, SettingsPatch, TenantId, Timing, TurnId, Usage, UserId, WorkerId,
 };
 use uuid::Uuid;
 
@@ -149,7 +149,7 @@ pub(crate) fn answer(number: u128, text: &str) -> Completion {
         message: message(ids.answer_id, Some(ids.message_id), &said, then()),
         usage: Usage { prompt_tokens: 7, completion_tokens: 5, ..Usage::default() },
         timing: Timing { queued_ms: 1, first_delta_ms: 2, total_ms: 3 },
-        delta_lengths: vec![u32::try_from(text.len()).unwrap()],
+        cuts: Cuts { text: vec![u32::try_from(text.len()).unwrap()], ..Cuts::default() },
     }
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn empty_answer(number: u128, at: DateTime<Utc>) -> Completion {
         message: message(ids.answer_id, Some(ids.message_id), &nothing, at),
         usage: Usage::default(),
         timing: Timing::default(),
-        delta_lengths: Vec::new(),
+        cuts: Cuts::default(),
     }
 }
 
@@ -235,6 +235,14 @@ pub(crate) fn started_at(number: u128, attempt: u32, at: DateTime<Utc>) -> Sessi
 
 pub(crate) fn started(number: u128, attempt: u32) -> SessionEvent {
     started_at(number, attempt, then())
+}
+
+pub(crate) fn released_at(number: u128, attempt: u32, at: DateTime<Utc>) -> SessionEvent {
+    SessionEvent::AttemptReleased { turn_id: turn_id(number), attempt, at }
+}
+
+pub(crate) fn released(number: u128, attempt: u32) -> SessionEvent {
+    released_at(number, attempt, then())
 }
 
 pub(crate) fn stop_asked_at(number: u128, at: DateTime<Utc>) -> SessionEvent {
@@ -322,6 +330,10 @@ pub(crate) fn cancel(number: u128) -> SessionCommand {
 
 pub(crate) fn start(number: u128, takeover: bool) -> SessionCommand {
     SessionCommand::StartAttempt { turn_id: turn_id(number), worker_id: worker("worker"), takeover }
+}
+
+pub(crate) fn release(number: u128, attempt: u32) -> SessionCommand {
+    SessionCommand::ReleaseAttempt { turn_id: turn_id(number), attempt }
 }
 
 pub(crate) fn complete(number: u128, attempt: u32) -> SessionCommand {

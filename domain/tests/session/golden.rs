@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeZone, Utc};
 use domain::session::{SessionEvent, TurnError};
 use domain::{
-    Completion, ContentPart, FinishReason, Message, MessageId, Role, Settings, Timing, TurnId,
-    Usage,
+    Completion, ContentPart, Cuts, FinishReason, Message, MessageId, Role, Settings, Timing,
+    ToolCallDelta, TurnId, Usage,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -77,12 +77,26 @@ fn message() -> Message {
 }
 
 fn completion() -> Completion {
+    let piece = ToolCallDelta {
+        index: 0,
+        id: Some("call_1".to_owned()),
+        name: Some("weather".to_owned()),
+        arguments: "{}".to_owned(),
+    };
     Completion {
         message: Message {
             id: MessageId(uuid(3)),
             parent_id: Some(MessageId(uuid(2))),
             role: Role::Assistant,
-            content: vec![ContentPart::text("Hello!")],
+            content: vec![
+                ContentPart::Reasoning { text: "Hm.".to_owned() },
+                ContentPart::text("Hello!"),
+                ContentPart::ToolCall {
+                    id: "call_1".to_owned(),
+                    name: "weather".to_owned(),
+                    arguments: "{}".to_owned(),
+                },
+            ],
             name: None,
             created_at: at(),
         },
@@ -94,7 +108,11 @@ fn completion() -> Completion {
             estimated: true,
         },
         timing: Timing { queued_ms: 3, first_delta_ms: 210, total_ms: 900 },
-        delta_lengths: vec![2, 4],
+        cuts: Cuts {
+            text: vec![2, 4],
+            reasoning: vec![3],
+            tool_calls: BTreeMap::from([(2, vec![piece])]),
+        },
     }
 }
 
@@ -143,6 +161,7 @@ fn all_of_the_turns() -> Vec<SessionEvent> {
             at: at(),
         },
         SessionEvent::AttemptStarted { turn_id, attempt: 2, worker_id: worker("host-1"), at: at() },
+        SessionEvent::AttemptReleased { turn_id, attempt: 2, at: at() },
         SessionEvent::TurnCompleted {
             turn_id,
             attempt: 2,
@@ -184,13 +203,14 @@ fn number_of(event: &SessionEvent) -> usize {
         E::MessageSent { .. } => 9,
         E::TurnRequested { .. } => 10,
         E::AttemptStarted { .. } => 11,
-        E::TurnCompleted { .. } => 12,
-        E::TurnFailed { .. } => 13,
-        E::CancelRequested { .. } => 14,
-        E::TurnCancelled { .. } => 15,
+        E::AttemptReleased { .. } => 12,
+        E::TurnCompleted { .. } => 13,
+        E::TurnFailed { .. } => 14,
+        E::CancelRequested { .. } => 15,
+        E::TurnCancelled { .. } => 16,
     }
 }
-const VARIANTS: usize = 16;
+const VARIANTS: usize = 17;
 
 fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "session"].iter().collect()
@@ -239,15 +259,15 @@ fn what_is_written_has_the_shape_of_the_log() {
 /// Fields that came later than the first version have a default; files without them decode.
 #[test]
 fn optional_fields_may_be_absent() {
-    let mut file = golden(&all()[12]);
+    let mut file = golden(&all()[13]);
     let completion = &mut file["TurnCompleted"]["completion"];
-    completion.as_object_mut().unwrap().remove("delta_lengths");
+    completion.as_object_mut().unwrap().remove("cuts");
     let usage = completion["usage"].as_object_mut().unwrap();
     usage.retain(|name, _| matches!(name.as_str(), "prompt_tokens" | "completion_tokens"));
     let read: SessionEvent = serde_json::from_value(file).unwrap();
     let SessionEvent::TurnCompleted { completion, .. } = read else { panic!("{read:?}") };
     let expected = Usage { prompt_tokens: 40, completion_tokens: 12, ..Usage::default() };
-    assert_eq!((completion.usage, completion.delta_lengths), (expected, vec![]));
+    assert_eq!((completion.usage, completion.cuts), (expected, Cuts::default()));
 }
 
 #[test]

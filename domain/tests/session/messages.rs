@@ -5,8 +5,8 @@ use domain::{ContentPart, MessageId, Role};
 use serde_json::json;
 
 use crate::given::{
-    answered, created, failed_at, ids, message, message_id, now, past, queued, requested_at, send,
-    settings, started, then, when,
+    answered, created, failed_at, ids, message, message_id, now, past, queued, requested_at, said,
+    send, settings, started, then, when,
 };
 
 fn with(role: Role, content: Vec<ContentPart>) -> SendMessage {
@@ -99,6 +99,17 @@ fn a_message_has_a_size() {
     let parts = vec![ContentPart::text("x"); 65];
     let error = when(&[created()], with(Role::User, parts)).inspect_result().unwrap_err();
     assert_eq!(error.code(), "too_many");
+}
+
+#[test]
+fn a_speaker_s_name_has_a_length() {
+    let named = |name: String| SendMessage {
+        message: NewMessage { name: Some(name), ..said(Role::User, "hi") },
+        ..send(2)
+    };
+    assert!(when(&[created()], named("é".repeat(128))).inspect_result().is_ok());
+    let error = Rejection::TooMany { what: "name", limit: "128 characters" };
+    when(&[created()], named("é".repeat(129))).then_expect_error(error);
 }
 
 #[test]

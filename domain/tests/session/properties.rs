@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::given::{
-    actor, answer, complete, confirm, context, fail, ids, message_id, patch, said, send, start,
-    turn_id, worker_actor,
+    actor, answer, complete, confirm, context, fail, ids, message_id, patch, release, said, send,
+    start, turn_id, worker_actor,
 };
 
 /// A step: what is asked, when and by whom. Turns are named by an index among those there are.
@@ -50,6 +50,8 @@ enum Step {
         turn: Index,
         attempt: u32,
     },
+    /// The turn's holder gives it back.
+    Release(Index),
     /// The turn's holder does its work: so that long runs get somewhere.
     Work(Index),
 }
@@ -72,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Complete { turn, attempt }),
         4 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Fail { turn, attempt }),
         1 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Confirm { turn, attempt }),
+        2 => turn().prop_map(Step::Release),
         4 => turn().prop_map(Step::Work),
     ]
 }
@@ -123,6 +126,10 @@ fn command(session: &Session, step: &Step, number: u128) -> SessionCommand {
         Step::Complete { turn: index, attempt } => complete(turn(index).1, *attempt),
         Step::Fail { turn: index, attempt } => fail(turn(index).1, *attempt, None),
         Step::Confirm { turn: index, attempt } => confirm(turn(index).1, *attempt),
+        Step::Release(index) => {
+            let (id, number) = turn(index);
+            release(number, session.turn(id).map_or(0, |turn| turn.attempt))
+        }
         Step::Work(index) => work(session, turn(index)),
     }
 }
@@ -254,6 +261,10 @@ fn check_history(events: &[SessionEvent]) {
                 let before = attempts.insert(*turn_id, *attempt).expect("asked for before");
                 assert_eq!(*attempt, before + 1, "attempts count up");
             }
+            SessionEvent::AttemptReleased { turn_id, attempt, .. } => {
+                assert!(!ended.contains(turn_id), "nobody gives back what has ended");
+                assert_eq!(attempts.get(turn_id), Some(attempt), "the last attempt gives it back");
+            }
             SessionEvent::CancelRequested { turn_id, .. } => {
                 assert!(!ended.contains(turn_id), "nobody stops what has ended");
             }
@@ -345,9 +356,14 @@ fn the_runs_get_somewhere() {
             *seen.entry(event.name()).or_default() += 1;
         }
     }
-    for name in
-        ["TurnCompleted", "TurnFailed", "TurnCancelled", "CancelRequested", "HistoryCleared"]
-    {
+    for name in [
+        "TurnCompleted",
+        "TurnFailed",
+        "TurnCancelled",
+        "CancelRequested",
+        "AttemptReleased",
+        "HistoryCleared",
+    ] {
         assert!(seen.get(name).is_some_and(|count| *count > 20), "{name}: {seen:?}");
     }
 }

@@ -5,8 +5,8 @@ use domain::session::SessionEvent;
 
 use super::*;
 use crate::testing::{
-    at, completed, completion, created, fold, log, message, requested, sent, session, started,
-    turn, turn_failed, wanted,
+    at, completed, completion, created, fold, log, message, released, requested, sent, session,
+    started, turn, turn_failed, wanted,
 };
 
 fn row(events: Vec<SessionEvent>) -> SessionRow {
@@ -25,6 +25,19 @@ fn a_turn_is_shown_while_it_runs_and_its_answer_after() {
     assert_eq!((after.message_count, after.last_position), (2, 5));
     assert_eq!(after.last_message_preview.as_deref(), Some("Good day"));
     assert_eq!((after.created_at, after.updated_at), (at(0), at(4)));
+}
+
+#[test]
+fn a_turn_given_back_still_runs_for_those_who_look() {
+    let row = row(vec![
+        created(false),
+        sent(10, "Hello"),
+        requested(20, 10, 11),
+        started(20, 1),
+        released(20, 1),
+    ]);
+    assert_eq!(row.running_turn_id(), Some(turn(20)));
+    assert_eq!((row.updated_at, row.last_position), (at(2), 3));
 }
 
 #[test]

@@ -75,15 +75,17 @@ pub async fn turns_after(
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// Up to `limit` turns of all tenants that no worker has taken though they were accepted
-/// before `older_than`, the oldest first.
+/// Up to `limit` turns of all tenants that no worker has taken though they were accepted, or
+/// given back by the last one, before `older_than`; the oldest first.
 pub async fn queued_turns(
     pool: &PgPool,
     older_than: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<TurnRow>, StoreError> {
+    // The first condition on a time lets the index be used.
     let query = "SELECT row_to_json(t) FROM turns t
          WHERE t.ended_at IS NULL AND t.status = 'queued' AND t.requested_at < $1
+           AND t.queued_at < $1
          ORDER BY t.requested_at LIMIT $2";
     unfinished(pool, query, older_than, limit).await
 }

@@ -4,7 +4,8 @@ use domain::session::SessionEvent;
 
 use super::*;
 use crate::testing::{
-    at, completed, created, fold, log, requested, sent, started, turn, turn_failed, wanted,
+    at, completed, created, fold, log, released, requested, sent, started, turn, turn_failed,
+    wanted,
 };
 
 fn asked() -> Vec<(u128, SessionEvent)> {
@@ -26,8 +27,19 @@ fn a_turn_is_queued_then_runs_then_is_complete() {
     let complete = after(vec![started(20, 1), completed(20, 11, "hello")]);
     assert_eq!((complete.status, complete.ended_at), (TurnStatus::Completed, Some(at(4))));
     assert_eq!(complete.finish_reason, Some(FinishReason::Stop));
-    assert_eq!(complete.delta_lengths, Some(vec![2, 3]));
+    assert_eq!(complete.cuts.map(|cuts| cuts.text), Some(vec![2, 3]));
     assert_eq!((complete.requested_position, complete.last_position), (3, 5));
+}
+
+#[test]
+fn a_turn_given_back_is_queued_again() {
+    let row = after(vec![started(20, 1), released(20, 1)]);
+    assert_eq!((row.status, row.attempt, row.worker_id), (TurnStatus::Queued, 1, None));
+    assert_eq!((row.requested_at, row.queued_at), (at(2), at(5)));
+    assert_eq!((row.ended_at, row.last_position), (None, 5));
+    let again = after(vec![started(20, 1), released(20, 1), started(20, 2)]);
+    assert_eq!((again.status, again.attempt), (TurnStatus::Running, 2));
+    assert_eq!(again.worker_id.as_ref().map(WorkerId::as_str), Some("w"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 
 use super::error::describe;
 use super::validate::validate;
-use super::{Config, ConfigError, Environment};
+use super::{Config, ConfigError, Environment, Purpose};
 
 /// The text of the file at `path`.
 pub(super) fn file(path: &Path) -> Result<String, ConfigError> {
@@ -24,10 +24,11 @@ pub(super) fn config(
     file: &Path,
     text: &str,
     environment: &Environment,
+    purpose: Purpose,
 ) -> Result<Config, ConfigError> {
     let sources = Sources::new(file, text, environment)?;
     let mut config = sources.parse()?;
-    let problems: Vec<String> = validate(&mut config, environment)
+    let problems: Vec<String> = validate(&mut config, environment, purpose)
         .into_iter()
         .map(|problem| sources.locate(&problem.path, &problem.text))
         .collect();

@@ -18,6 +18,8 @@ pub(crate) struct Http {
     pub(crate) cors_origins: Vec<String>,
     /// How long a request may take that doesn't stream.
     pub(crate) request_timeout_seconds: u64,
+    /// Open connections; more wait.
+    pub(crate) max_connections: usize,
 }
 
 impl Default for Http {
@@ -27,6 +29,7 @@ impl Default for Http {
             max_body_bytes: 8 * 1024 * 1024,
             cors_origins: Vec::new(),
             request_timeout_seconds: 30,
+            max_connections: 10_000,
         }
     }
 }

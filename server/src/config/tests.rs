@@ -3,8 +3,12 @@ use super::*;
 const EXAMPLE: &str = include_str!("../../../colloquy.example.toml");
 
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    read_for(Purpose::Tool, text, variables)
+}
+
+fn read_for(purpose: Purpose, text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    read::config(Path::new("colloquy.toml"), text, &pairs.collect())
+    read::config(Path::new("colloquy.toml"), text, &pairs.collect(), purpose)
         .map_err(|error| error.to_string())
 }
 
@@ -183,12 +187,42 @@ fn values_are_checked_too() {
 }
 
 #[test]
+fn what_serving_would_refuse_is_found_at_once() {
+    let second = PROVIDER.replace("\"local\"", "\"far\"\napi_key_env = \"FAR_KEY\"");
+    let third = PROVIDER.replace("\"local\"", "\"away\"\napi_key_env = \"AWAY_KEY\"");
+    let text = "[auth]\nhs256_secret = \"hush\"\njwks_url = \"id.example.org\"\n\
+        [worker]\nid = \"a\\nb\"\n"
+        .to_owned()
+        + &[PROVIDER, &second, &third].concat();
+    let variables = [("AWAY_KEY", "k"), ("COLLOQUY_FOO", "1"), ("COLLOQUY_LOG__FILTER", "x=y=z")];
+    let error = read_for(Purpose::Serve, &text, &variables).unwrap_err();
+    for expected in [
+        "colloquy.toml: auth.hs256_secret can't be used: the JWT secret must have at least 32 bytes",
+        "colloquy.toml: auth.jwks_url must be a URL with https:// or http://",
+        "colloquy.toml: worker.id must be 1 to 255 printable characters",
+        "COLLOQUY_LOG__FILTER: log.filter is not a log filter",
+        "colloquy.toml: provider \"far\": the environment variable FAR_KEY, named by api_key_env, is not",
+        "colloquy.toml: model \"m\" of provider \"far\": provider \"local\" already has a model of this name",
+    ] {
+        assert!(error.contains(expected), "{expected}\n  not in\n{error}");
+    }
+    assert_eq!(error.lines().count(), 6, "{error}");
+    assert!(!error.contains("hush"));
+    let error = read("[auth]\nhs256_secret_env = \"S\"", &[("S", "short")]).unwrap_err();
+    assert!(error.starts_with("colloquy.toml: auth.hs256_secret_env names S: "), "{error}");
+    // Tools need no provider's key.
+    assert!(read(&second, &[]).is_ok());
+}
+
+#[test]
 fn secrets_do_not_show() {
-    let text = "[auth]\nhs256_secret = \"hush\"\n[database]\nurl = \"postgres://u:hush@h/d\"";
-    let config = read(text, &[("NATS_URL", "nats://u:hush@h")]).unwrap();
+    let secret = "hush".repeat(8);
+    let text =
+        format!("[auth]\nhs256_secret = \"{secret}\"\n[database]\nurl = \"postgres://u:hush@h/d\"");
+    let config = read(&text, &[("NATS_URL", "nats://u:hush@h")]).unwrap();
     let json = figment::value::Value::serialize(&config).unwrap();
     assert!(!format!("{config:?} {json:?}").contains("hush"));
-    assert_eq!(config.auth.hs256_secret.unwrap().expose(), "hush");
+    assert_eq!(config.auth.hs256_secret.unwrap().expose(), secret);
     let broken = "[auth]\nhs256_secret = \"hush\nx";
     let error = read(broken, &[]).unwrap_err();
     assert!(error.starts_with("colloquy.toml: TOML parse error at line 2"), "{error}");
@@ -200,10 +234,11 @@ fn a_file_that_is_named_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let environment = Environment::default();
     let missing = folder.path().join("missing.toml");
-    let error = Config::load_from(Some(&missing), folder.path(), &environment).unwrap_err();
+    let load = |path| Config::load_from(path, folder.path(), &environment, Purpose::Tool);
+    let error = load(Some(missing.as_path())).unwrap_err();
     assert!(matches!(error, ConfigError::Unreadable { path, .. } if path == missing));
-    assert_eq!(Config::load_from(None, folder.path(), &environment).unwrap(), Config::default());
+    assert_eq!(load(None).unwrap(), Config::default());
     std::fs::write(folder.path().join(DEFAULT_FILE), "[worker]\nid = \"w\"").unwrap();
-    let config = Config::load_from(None, folder.path(), &environment).unwrap();
+    let config = load(None).unwrap();
     assert_eq!(config.worker.id.as_deref(), Some("w"));
 }

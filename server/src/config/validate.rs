@@ -1,10 +1,12 @@
 //! What types cannot say: ranges, and keys that depend on each other.
 
+use api::auth::SharedSecret;
+use domain::Causes;
 use reqwest::Url;
 use tracing_subscriber::EnvFilter;
-use workers::catalog;
+use workers::catalog::{self, ProviderConfig};
 
-use super::{Config, Environment, Secret};
+use super::{Config, Environment, Purpose, Secret};
 
 /// A value that can't be used.
 pub(super) struct Problem {
@@ -15,14 +17,17 @@ pub(super) struct Problem {
 }
 
 /// Everything that is wrong with `config`; fills in the secret that the environment holds.
-pub(super) fn validate(config: &mut Config, environment: &Environment) -> Vec<Problem> {
+pub(super) fn validate(
+    config: &mut Config,
+    environment: &Environment,
+    purpose: Purpose,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     resolve_secret(config, environment, &mut problems);
+    check_auth(config, &mut problems);
     check_ranges(config, &mut problems);
     check_texts(config, &mut problems);
-    if let Err(error) = catalog::models(&config.providers) {
-        problems.push(Problem { path: vec!["providers".to_owned()], text: error.to_string() });
-    }
+    check_providers(&config.providers, environment, purpose, &mut problems);
     problems
 }
 
@@ -46,11 +51,53 @@ fn resolve_secret(config: &mut Config, environment: &Environment, problems: &mut
     }
 }
 
+fn check_auth(config: &Config, problems: &mut Vec<Problem>) {
+    let auth = &config.auth;
+    let secret = auth.hs256_secret.as_ref().map(|secret| SharedSecret::new(secret.expose()));
+    if let Some(Err(error)) = secret {
+        problems.push(match &auth.hs256_secret_env {
+            Some(name) => problem("auth.hs256_secret_env", &format!("names {name}: {error}")),
+            None => problem("auth.hs256_secret", &format!("can't be used: {error}")),
+        });
+    }
+    let is_http = |url: &String| {
+        Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+    };
+    if !auth.jwks_url.as_ref().is_none_or(is_http) {
+        problems.push(problem("auth.jwks_url", "must be a URL with https:// or http://"));
+    }
+}
+
+/// Each provider by itself, as a check stops at its first mistake; then all of them together,
+/// for names that are given twice.
+fn check_providers(
+    providers: &[ProviderConfig],
+    environment: &Environment,
+    purpose: Purpose,
+    problems: &mut Vec<Problem>,
+) {
+    let check = |providers: &[ProviderConfig]| match purpose {
+        Purpose::Tool => catalog::models(providers).map(drop),
+        Purpose::Serve => {
+            catalog::build(providers, |name| environment.get(name).map(str::to_owned)).map(drop)
+        }
+    };
+    let each = providers.iter().map(std::slice::from_ref);
+    for some in each.chain([providers]) {
+        let Err(error) = check(some) else { continue };
+        let text = Causes(&error).to_string();
+        if !problems.iter().any(|known| known.text == text) {
+            problems.push(Problem { path: vec!["providers".to_owned()], text });
+        }
+    }
+}
+
 fn check_ranges(config: &Config, problems: &mut Vec<Problem>) {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let ranges = [
         ("http.max_body_bytes", size(config.http.max_body_bytes), 1024..=1 << 30),
         ("http.request_timeout_seconds", config.http.request_timeout_seconds, 1..=3600),
+        ("http.max_connections", size(config.http.max_connections), 1..=1_000_000),
         ("database.max_connections", config.database.max_connections.into(), 2..=10_000),
         ("database.statement_timeout_ms", config.database.statement_timeout_ms, 100..=3_600_000),
         ("auth.leeway_seconds", config.auth.leeway_seconds, 0..=300),

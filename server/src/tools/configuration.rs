@@ -1,13 +1,20 @@
-//! `colloquy config`: reading it is checking it; what can't be built is found here.
+//! `colloquy config`: reading it is checking it; the rest that a start makes of it is made here
+//! too, so that what is good here is good there.
 
-use std::sync::Arc;
-
+use crate::app;
 use crate::config::Config;
 use crate::error::ServerError;
-use crate::output::say;
+use crate::output::{complain, say};
 
 pub(crate) fn check(config: &Config) -> Result<(), ServerError> {
-    let catalog = Arc::new(config.catalog()?);
+    let catalog = config.catalog()?;
+    app::worker_id(config)?;
+    app::authenticator(config, app::unconnected_pool()?)?;
+    for (name, url) in [("DATABASE_URL", &config.database.url), ("NATS_URL", &config.nats.url)] {
+        if url.is_none() {
+            complain(&format!("{name} is not set: `colloquy serve` needs it, `colloquy dev` not"));
+        }
+    }
     let models: Vec<&str> = catalog.models.iter().map(|model| model.name.as_str()).collect();
     say(&format!("the configuration is good; models: {}", models.join(", ")));
     Ok(())

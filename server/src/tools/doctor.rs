@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::Broker;
 use domain::Causes;
+use eventstore::StoreError;
 
 use crate::app;
 use crate::config::Config;
@@ -47,20 +48,34 @@ fn configuration(config: &Config) -> Finding {
 }
 
 async fn database(config: &Config) -> Finding {
-    let check = async { app::check_schema(&app::tool_pool(config)?).await };
+    let check = async {
+        app::reach_database(config).await?;
+        app::check_schema(&app::tool_pool(config).await?).await
+    };
     let problem = match tokio::time::timeout(PATIENCE, check).await {
         Err(_) => Some(("no answer".to_owned(), "check DATABASE_URL and that Postgres runs")),
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            let cure = match error {
+            let cure = match &error {
                 ServerError::PendingMigrations(_) => "run `colloquy migrate up`",
                 ServerError::ForeignMigration(_) => "use the binary that fits the database",
+                ServerError::Store(StoreError::Database { source, .. }) => refused(source),
                 _ => "check DATABASE_URL and that Postgres (15 or newer) runs there",
             };
             Some((Causes(&error).to_string(), cure))
         }
     };
     Finding { name: "database".to_owned(), problem }
+}
+
+/// The cure where Postgres is there and says no.
+fn refused(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    match code.as_deref() {
+        Some("28P01" | "28000") => "put the right user and password into DATABASE_URL",
+        Some("3D000") => "create the database, or name another one in DATABASE_URL",
+        _ => "check DATABASE_URL and that Postgres is 15 or newer",
+    }
 }
 
 async fn broker(config: &Config) -> Finding {

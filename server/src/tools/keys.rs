@@ -10,7 +10,7 @@ use crate::error::ServerError;
 use crate::output::{complain, say, table};
 
 pub(crate) async fn run(config: &Config, command: Keys) -> Result<(), ServerError> {
-    let keys = ApiKeys::new(app::tool_pool(config)?);
+    let keys = ApiKeys::new(app::tool_pool(config).await?);
     match command {
         Keys::Create { tenant, user, role, name } => {
             let role = match role {

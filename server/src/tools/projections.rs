@@ -11,7 +11,7 @@ use crate::error::ServerError;
 use crate::output::{say, table};
 
 pub(crate) async fn run(config: &Config, command: &Projections) -> Result<(), ServerError> {
-    let pool = app::tool_pool(config)?;
+    let pool = app::tool_pool(config).await?;
     app::check_schema(&pool).await?;
     match command {
         Projections::List => list(&pool).await,

@@ -14,7 +14,7 @@ pub(crate) async fn session(
     id: SessionId,
     as_of: Option<Position>,
 ) -> Result<(), ServerError> {
-    let store = EventStore::new(app::tool_pool(config)?);
+    let store = EventStore::new(app::tool_pool(config).await?);
     let as_of = as_of.unwrap_or(Position::MAX);
     let replay = replay(&store, id, ReplayRange { as_of, after: 0, limit: usize::MAX }).await?;
     if replay.version == 0 {

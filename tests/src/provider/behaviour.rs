@@ -28,6 +28,10 @@ pub enum Fault {
 pub struct Behaviour {
     /// `tokens=8`: the answer's length.
     pub tokens: usize,
+    /// `think=0`: so many of the tokens come first, as reasoning.
+    pub think: usize,
+    /// `call=0`: after the tokens, a tool call in so many pieces.
+    pub call: usize,
     /// `first=0`: before the first token.
     pub first: Duration,
     /// `pause=0`: before each further token.
@@ -46,6 +50,8 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             tokens: 8,
+            think: 0,
+            call: 0,
             first: Duration::ZERO,
             pause: Duration::ZERO,
             echo: false,
@@ -67,6 +73,8 @@ impl Behaviour {
             let time = Duration::from_millis(number as u64);
             match name {
                 "tokens" => behaviour.tokens = number,
+                "think" => behaviour.think = number,
+                "call" => behaviour.call = number,
                 "first" => behaviour.first = time,
                 "pause" => behaviour.pause = time,
                 "echo" => behaviour.echo = true,

@@ -173,11 +173,20 @@ impl Answering<'_> {
                 write(self.stream, &std::mem::take(&mut bytes)).await?;
                 self.wait(pause).await?;
             }
+            if number < self.behaviour.think {
+                bytes.extend(render::thought(&self.model, &word));
+                continue;
+            }
             bytes.extend(render::token(&self.model, &word));
             self.account.change(self.index, |call| {
                 call.text.push_str(&word);
                 call.tokens += 1;
             });
+        }
+        for piece in 0..self.behaviour.call {
+            write(self.stream, &std::mem::take(&mut bytes)).await?;
+            self.wait(self.behaviour.pause).await?;
+            bytes.extend(render::call(&self.model, piece));
         }
         bytes.extend(render::closing(&self.model, self.usage));
         bytes.extend(render::END);

@@ -36,6 +36,21 @@ pub(super) fn token(model: &str, text: &str) -> Vec<u8> {
     chunk(model, &json!({ "content": text }), &Value::Null)
 }
 
+pub(super) fn thought(model: &str, text: &str) -> Vec<u8> {
+    chunk(model, &json!({ "reasoning_content": text }), &Value::Null)
+}
+
+/// A piece of a tool call; the first one, 0, names it.
+pub(super) fn call(model: &str, piece: usize) -> Vec<u8> {
+    let call = match piece {
+        0 => {
+            json!({ "index": 0, "id": "call-1", "function": { "name": "look_up", "arguments": "" } })
+        }
+        _ => json!({ "index": 0, "function": { "arguments": format!("[{piece}]") } }),
+    };
+    chunk(model, &json!({ "tool_calls": [call] }), &Value::Null)
+}
+
 /// The last chunks: the reason, the usage, the end mark.
 pub(super) fn closing(model: &str, usage: Option<Usage>) -> Vec<u8> {
     let mut bytes = chunk(model, &json!({}), &json!("stop"));

@@ -21,6 +21,7 @@ fn turn() -> Turn {
         answer_id: MessageId(Uuid::max()),
         settings: Settings::default().into(),
         attempt: 1,
+        lost: 0,
         worker_id: None,
         requested_at: DateTime::UNIX_EPOCH,
         cancel_requested_at: None,
@@ -77,6 +78,67 @@ async fn tool_calls_come_together_by_index() {
 }
 
 #[tokio::test]
+async fn a_hole_among_the_tool_calls_is_no_tool_call() {
+    let mut answer = Answer::new(1, HELD);
+    let call = |index, id: Option<&str>| Chunk::ToolCall {
+        index,
+        id: id.map(str::to_owned),
+        name: None,
+        arguments: String::new(),
+    };
+    answer.push(call(3, None));
+    assert_eq!(answer.finish_reason(), FinishReason::Stop);
+    answer.push(call(7, Some("c7")));
+    let completion = answer.completion(&turn(), &prompt(), DateTime::UNIX_EPOCH);
+    let expected = ContentPart::ToolCall {
+        id: "c7".to_owned(),
+        name: String::new(),
+        arguments: String::new(),
+    };
+    assert_eq!(completion.message.content, [expected]);
+}
+
+#[tokio::test]
+async fn the_cuts_tell_what_each_frame_had() {
+    let mut answer = Answer::new(1, HELD);
+    let mut frames = Vec::new();
+    for chunk in [
+        Chunk::Reasoning("Hm.".to_owned()),
+        Chunk::Text("für".to_owned()),
+        Chunk::ToolCall {
+            index: 7,
+            id: Some("c".to_owned()),
+            name: None,
+            arguments: "{".to_owned(),
+        },
+    ] {
+        answer.push(chunk);
+        frames.extend(answer.frame());
+    }
+    assert_eq!(answer.sequence(), 3);
+    let cuts = answer.completion(&turn(), &prompt(), DateTime::UNIX_EPOCH).cuts;
+    assert_eq!((cuts.text, cuts.reasoning), (vec![0, 4, 0], vec![3]));
+    let Frame::Delta { delta, .. } = &frames[2] else { panic!("{frames:?}") };
+    assert_eq!(cuts.tool_calls, [(3, delta.tool_calls.clone())].into());
+}
+
+#[tokio::test]
+async fn a_nul_is_replaced_wherever_it_comes_from() {
+    let mut answer = Answer::new(1, HELD);
+    let nul = || "a\0b".to_owned();
+    answer.push(Chunk::Text(nul()));
+    answer.push(Chunk::Reasoning(nul()));
+    let (id, name) = (Some(nul()), Some(nul()));
+    answer.push(Chunk::ToolCall { index: 0, id, name, arguments: nul() });
+    let frame = serde_json::to_string(&answer.frame()).unwrap();
+    let completion = answer.completion(&turn(), &prompt(), DateTime::UNIX_EPOCH);
+    let stored = serde_json::to_string(&completion).unwrap();
+    assert!(!frame.contains("\\u0000") && !stored.contains("\\u0000"), "{frame}\n{stored}");
+    assert_eq!(content::text_of(&completion.message.content), "a\u{FFFD}b");
+    assert_eq!(completion.cuts.text, [5]);
+}
+
+#[tokio::test]
 async fn usage_is_the_providers_or_else_marked_as_an_estimate() {
     let mut answer = Answer::new(1, HELD);
     answer.push(Chunk::Text("four words of text".to_owned()));
@@ -113,8 +175,8 @@ proptest! {
         }
         prop_assert_eq!(&joined, &said);
         prop_assert_eq!(content::text_of(&completion.message.content), said);
-        let lengths: u32 = completion.delta_lengths.iter().sum();
+        let lengths: u32 = completion.cuts.text.iter().sum();
         prop_assert_eq!(lengths as usize, joined.len());
-        prop_assert_eq!(completion.delta_lengths.len(), frames.len());
+        prop_assert_eq!(completion.cuts.len() as usize, frames.len());
     }
 }

@@ -67,6 +67,7 @@ fn turn(message_id: MessageId, settings: Settings) -> Turn {
         answer_id: id(999),
         settings: Arc::new(settings),
         attempt: 0,
+        lost: 0,
         worker_id: None,
         requested_at: DateTime::<Utc>::UNIX_EPOCH,
         cancel_requested_at: None,
@@ -125,7 +126,8 @@ fn tools_take_their_room() {
     let tools = json!({"tools": ["x".repeat(100)]}).as_object().unwrap().clone();
     let settings = Settings { provider_options: tools, ..Settings::default() };
     assert_eq!(prompt_in(&session, 424, settings.clone()).dropped, 2);
-    assert_eq!(prompt_in(&session, 460, settings).dropped, 0);
+    assert_eq!(prompt_in(&session, 462, settings.clone()).dropped, 0);
+    assert_eq!(prompt_in(&session, 461, settings).dropped, 2);
 }
 
 #[test]
@@ -157,9 +159,9 @@ fn instructions_at_the_head_are_never_cut() {
     ]);
     let prompt = prompt_in(&session, 300, Settings::default());
     assert_eq!((numbers(&prompt), prompt.dropped), (vec![1, 4], 2));
-    // They take their room like all else: 11 tokens here.
-    assert_eq!(prompt_in(&session, 435, Settings::default()).dropped, 0);
-    assert_eq!(prompt_in(&session, 434, Settings::default()).dropped, 2);
+    // They take their room like all else: 12 tokens here.
+    assert_eq!(prompt_in(&session, 436, Settings::default()).dropped, 0);
+    assert_eq!(prompt_in(&session, 435, Settings::default()).dropped, 2);
 }
 
 #[test]
@@ -209,15 +211,30 @@ fn a_tool_s_result_stays_with_its_call() {
     }
 }
 
+/// As when the turn of a message failed: it is there, and nothing follows it but the next one.
 #[test]
-fn a_question_asked_in_pieces_is_one_question() {
+fn an_unanswered_message_that_is_too_long_does_not_stand_in_the_way() {
+    let session = session(vec![
+        text(Role::User, "hello"),
+        text(Role::User, &"far too long ".repeat(1_000)),
+        text(Role::User, "hi"),
+    ]);
+    let prompt = prompt_in(&session, 500, Settings::default());
+    assert_eq!((numbers(&prompt), prompt.dropped), (vec![3], 2));
+    assert!(size_of(&prompt.messages) <= 500);
+    assert_eq!(numbers(&prompt_in(&session, 50_000, Settings::default())), [1, 2, 3]);
+}
+
+#[test]
+fn unanswered_messages_are_shown_while_they_fit() {
     let session = session(vec![
         long(Role::User),
         long(Role::Assistant),
         text(Role::User, "And"),
         text(Role::User, "now?"),
     ]);
-    assert_eq!(numbers(&prompt_in(&session, 50, Settings::default())), [3, 4]);
+    assert_eq!(numbers(&prompt_in(&session, 80, Settings::default())), [3, 4]);
+    assert_eq!(numbers(&prompt_in(&session, 10, Settings::default())), [4]);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! How an attempt ends in the log: with the turn's end, or with the turn given back.
+
+use std::time::Duration;
+
+use broker::{Job, ReceivedJob, Terminal};
+use commands::CommandError;
+use domain::Causes;
+use domain::session::{Rejection, SessionCommand, TurnError};
+use tokio::time::Instant;
+
+use super::{Claim, End, Fate, LATER, SOON, announce, execute};
+use crate::answer::{Answer, without_nul};
+use crate::worker::Deps;
+
+/// How long the end of a turn is tried to be written while Postgres is away.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long giving a turn back may take: the process is about to end.
+const RELEASE: Duration = Duration::from_secs(2);
+
+/// The command that ends the turn; none if it is to be given back.
+pub(super) fn closing_command(
+    deps: &Deps,
+    job: &Job,
+    claimed: &Claim,
+    answer: &Answer,
+    end: End,
+) -> Option<SessionCommand> {
+    let (turn_id, attempt) = (job.turn_id, claimed.attempt);
+    let completion = || answer.completion(&claimed.turn, &claimed.prompt, deps.bus.clock().now());
+    match end {
+        End::Finished => Some(SessionCommand::CompleteTurn {
+            turn_id,
+            attempt,
+            finish_reason: answer.finish_reason(),
+            completion: completion(),
+        }),
+        End::Stopped => {
+            Some(SessionCommand::ConfirmCancel { turn_id, attempt, completion: completion() })
+        }
+        End::Failed(error) => {
+            tracing::warn!(%error, code = error.code(), "the provider failed");
+            let usage = (answer.sequence() > 0).then(|| answer.usage(&claimed.prompt));
+            let (code, message) = (error.code().to_owned(), without_nul(error.message));
+            let error = TurnError { code, message };
+            Some(SessionCommand::FailTurn { turn_id, attempt, error, usage })
+        }
+        End::Abandoned => None,
+    }
+}
+
+/// Writes the end, as long as it takes within reason: the answer is here and paid for.
+pub(super) async fn finish(deps: &Deps, received: &ReceivedJob, command: &SessionCommand) -> Fate {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match execute(deps, &received.job, command).await {
+            Ok(executed) => {
+                announce(deps, &received.job, &executed).await;
+                return Fate::Done;
+            }
+            Err(CommandError::Rejected(rejection)) => return not_ours(&rejection),
+            Err(error) if Instant::now() < give_up => {
+                tracing::warn!(%error, "the turn's end could not be written yet");
+                received.progress().await;
+                tokio::time::sleep(SOON).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the turn's end could not be written");
+                return Fate::HandBack(LATER);
+            }
+        }
+    }
+}
+
+/// Gives the turn back, so that this attempt doesn't count as lost and anybody may take the
+/// turn at once. If the log can't be reached in time, the job alone goes back: whoever gets it
+/// takes the turn over.
+pub(super) async fn release(deps: &Deps, job: &Job, attempt: u32) -> Fate {
+    let command = SessionCommand::ReleaseAttempt { turn_id: job.turn_id, attempt };
+    let released = tokio::time::timeout(RELEASE, execute(deps, job, &command)).await;
+    match released {
+        Ok(Ok(executed)) => {
+            announce(deps, job, &executed).await;
+            if executed.events.iter().any(|event| Terminal::of(event).is_some()) {
+                return Fate::Done;
+            }
+            tracing::info!(attempt, "the turn was given back");
+        }
+        Ok(Err(CommandError::Rejected(rejection))) => return not_ours(&rejection),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %Causes(&error), "the turn could not be given back");
+        }
+        Err(_) => tracing::warn!("the turn could not be given back in time"),
+    }
+    Fate::HandBack(Duration::ZERO)
+}
+
+/// What becomes of the job of a turn that this attempt no longer holds.
+fn not_ours(rejection: &Rejection) -> Fate {
+    tracing::info!(%rejection, "another attempt or the user was faster");
+    match rejection {
+        Rejection::AttemptSuperseded => Fate::Theirs,
+        _ => Fate::Done,
+    }
+}

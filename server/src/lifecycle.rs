@@ -20,30 +20,28 @@ impl Lifecycle {
     /// bounds an end that a crash began.
     pub(crate) async fn watch(self, grace: Duration) {
         tokio::select! {
-            is_signal = next_signal() => if !is_signal {
-                self.stopping.cancelled().await;
-            },
+            () = next_signal() => {}
             () = self.stopping.cancelled() => {}
         }
         tracing::info!(grace_seconds = grace.as_secs(), "stopping; a second signal ends at once");
         self.stopping.cancel();
         tokio::select! {
-            _ = next_signal() => tracing::warn!("ending at once"),
+            () = next_signal() => tracing::warn!("ending at once"),
             () = tokio::time::sleep(grace) => tracing::warn!("the grace is over"),
         }
         self.abandon.cancel();
     }
 }
 
-/// Waits for SIGINT or SIGTERM; false if signals can't be had.
-async fn next_signal() -> bool {
+/// Waits for SIGINT or SIGTERM; for ever if signals can't be had.
+async fn next_signal() {
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
         tracing::error!("signals can't be received");
-        return false;
+        return std::future::pending().await;
     };
     tokio::select! {
-        _ = interrupt.recv() => true,
-        _ = terminate.recv() => true,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

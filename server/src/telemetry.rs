@@ -18,7 +18,10 @@ pub(crate) fn start(log: &Log) -> Result<(), ServerError> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // Told on standard error, too, where failing is a panic: a reader of the log that goes
+        // away must not take tasks with it.
+        .log_internal_errors(false);
     // A second start (in a test) keeps the first one's settings.
     let started = match log.format {
         LogFormat::Text => builder.try_init(),

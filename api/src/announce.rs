@@ -10,14 +10,13 @@ use crate::state::ApiState;
 
 /// Tells workers which turns to stop, and watchers which ones have ended.
 pub(crate) async fn announce(state: &ApiState, tenant: &TenantId, executed: &Executed) {
-    for event in &executed.events {
+    for (position, event) in executed.placed() {
         if let SessionEvent::CancelRequested { turn_id, .. } = event {
             state.broker.signal_stop(*turn_id).await;
         }
         if let Some((turn_id, attempt, terminal)) = Terminal::of(event) {
             // Its worker, if it has one, works for nobody now.
             state.broker.signal_stop(turn_id).await;
-            let position = executed.position.unwrap_or_default();
             let frame = Frame::ended(attempt, position, terminal);
             state.broker.publish_frame(tenant, turn_id, &frame).await;
         }

@@ -85,6 +85,22 @@ impl Broker {
         }
     }
 
+    /// Subscribes, unless the server is away: what a client that is not connected has to send
+    /// waits in its queue, which has an end.
+    pub(crate) async fn subscribe(
+        &self,
+        subject: String,
+        doing: &'static str,
+    ) -> Result<async_nats::Subscriber, BrokerError> {
+        if !self.is_connected() {
+            return Err(BrokerError::Unavailable { doing, source: "not connected".into() });
+        }
+        tokio::time::timeout(SEND, self.client.subscribe(subject))
+            .await
+            .map_err(BrokerError::unavailable(doing))?
+            .map_err(BrokerError::unavailable(doing))
+    }
+
     /// Changes each time the connection is made anew.
     pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
         let mut connects = self.connects.clone();

@@ -89,11 +89,7 @@ impl Broker {
     }
 
     async fn subscribe_to(&self, subject: String) -> Result<EventFeed, BrokerError> {
-        let subscriber = self
-            .client
-            .subscribe(subject)
-            .await
-            .map_err(BrokerError::unavailable("subscribe to events"))?;
+        let subscriber = self.subscribe(subject, "subscribe to events").await?;
         Ok(EventFeed { subscriber })
     }
 

@@ -95,12 +95,7 @@ impl DeltaHub {
             return Ok(shared);
         }
         let subject = subjects::delta(&key.0, key.1);
-        let subscriber = self
-            .broker
-            .client
-            .subscribe(subject)
-            .await
-            .map_err(BrokerError::unavailable("watch a turn"))?;
+        let subscriber = self.broker.subscribe(subject, "watch a turn").await?;
         // Another watcher may have been faster; its subscription serves both.
         if let Some(shared) = self.find(&key) {
             return Ok(shared);

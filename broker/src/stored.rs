@@ -49,8 +49,7 @@ impl Broker {
     ) -> Result<(usize, u64), BrokerError> {
         let doing = "read stored deltas";
         let inbox = self.client.new_inbox();
-        let mut replies =
-            self.client.subscribe(inbox.clone()).await.map_err(BrokerError::unavailable(doing))?;
+        let mut replies = self.subscribe(inbox.clone(), doing).await?;
         let request = serde_json::json!({
             "seq": from, "next_by_subj": subject, "batch": BATCH,
         });

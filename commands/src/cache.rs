@@ -10,8 +10,10 @@ use domain::SessionId;
 use domain::session::Session;
 use lru::LruCache;
 
-/// Sessions kept.
+/// Sessions kept at most.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Bytes of their messages and settings, about, that are kept at most.
+const MAX_WEIGHT: usize = 64 * 1024 * 1024;
 
 /// A state and the version of the stream it was folded from.
 #[derive(Debug, Clone, Default)]
@@ -21,17 +23,43 @@ pub(crate) struct Versioned {
 }
 
 pub(crate) struct SessionCache {
-    sessions: Mutex<LruCache<SessionId, Versioned>>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    sessions: LruCache<SessionId, Versioned>,
+    weight: usize,
+}
+
+impl Kept {
+    fn take(&mut self, id: SessionId) -> Option<Versioned> {
+        let state = self.sessions.pop(&id)?;
+        self.weight -= state.session.weight;
+        Some(state)
+    }
+
+    fn put(&mut self, id: SessionId, state: Versioned) {
+        self.weight += state.session.weight;
+        // What falls out at the end was the longest not in use.
+        if let Some((_, out)) = self.sessions.push(id, state) {
+            self.weight -= out.session.weight;
+        }
+        while self.weight > MAX_WEIGHT {
+            let Some((_, out)) = self.sessions.pop_lru() else { return };
+            self.weight -= out.session.weight;
+        }
+    }
 }
 
 impl SessionCache {
     pub(crate) fn new() -> Self {
-        Self { sessions: Mutex::new(LruCache::new(CAPACITY)) }
+        let kept = Kept { sessions: LruCache::new(CAPACITY), weight: 0 };
+        Self { kept: Mutex::new(kept) }
     }
 
     /// Takes the state out.
     pub(crate) fn take(&self, id: SessionId) -> Option<Versioned> {
-        self.lock().pop(&id)
+        self.lock().take(id)
     }
 
     /// Puts a state in, unless a newer one is there. A stateless call's session that has
@@ -40,13 +68,15 @@ impl SessionCache {
         if state.session.ephemeral && state.session.active.is_empty() {
             return;
         }
-        let mut sessions = self.lock();
-        if sessions.peek(&id).is_none_or(|there| there.version < state.version) {
-            sessions.put(id, state);
+        let mut kept = self.lock();
+        let there = kept.sessions.peek(&id).map(|there| there.version);
+        if there.is_none_or(|there| there < state.version) {
+            drop(kept.take(id));
+            kept.put(id, state);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<SessionId, Versioned>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

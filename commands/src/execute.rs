@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::session::{Context, Rejection, SESSION, Session, SessionCommand, SessionEvent, decide};
+use domain::session::{Context, SESSION, Session, SessionCommand, SessionEvent, decide};
 use domain::{Actor, Clock, CommandId, Ids, MessageId, Models, SessionId, TurnId};
 use eventstore::{
     AppendCommand, CommandRecord, EventStore, NewEvent, Position, StreamAppend, Verdict,
@@ -58,6 +58,14 @@ pub struct Executed {
     pub session: Option<Arc<Session>>,
     /// Whether it had been carried out before.
     pub repeated: bool,
+}
+
+impl Executed {
+    /// Its events, each with its position.
+    pub fn placed(&self) -> impl Iterator<Item = (Position, &SessionEvent)> {
+        let last = self.position.unwrap_or_default();
+        (0..).zip(self.events.iter().rev()).map(move |(back, event)| (last - back, event))
+    }
 }
 
 /// Carries commands out. Clones share the cache.
@@ -116,22 +124,30 @@ impl CommandBus {
             self.catch_up(id, &mut state).await?;
         }
         for attempt in 0..TRIES {
-            let events = match decide(&state.session, command, &context) {
-                Ok(events) => events,
-                Err(rejection) => {
-                    // The cached state may be behind; the log has the last word.
+            let decided = decide(&state.session, command, &context);
+            let events = match decided {
+                Ok(events) if !events.is_empty() => events,
+                without_events => {
+                    // No append will check the version: the cached state may be behind, and
+                    // the log has the last word.
                     if attempt == 0 && self.catch_up(id, &mut state).await? {
                         continue;
                     }
+                    let session = Some(Arc::clone(&state.session));
                     self.cache.put(id, state);
-                    return self.repeat_or(rejection, caller, record).await;
+                    if let Some(first_time) = self.first_time(caller, record).await? {
+                        return Ok(first_time);
+                    }
+                    let events = without_events?;
+                    return Ok(Executed {
+                        reply,
+                        position: None,
+                        events,
+                        session,
+                        repeated: false,
+                    });
                 }
             };
-            if events.is_empty() {
-                let session = Some(Arc::clone(&state.session));
-                self.cache.put(id, state);
-                return Ok(Executed { reply, position: None, events, session, repeated: false });
-            }
             let append = self.append_for(id, &state, &events, command, caller, record.clone())?;
             match self.store.append(append).await? {
                 Verdict::Appended { last, .. } | Verdict::Duplicate { last, outcome: None, .. } => {
@@ -186,21 +202,20 @@ impl CommandBus {
         Executed { reply, position: Some(position), events, session, repeated: false }
     }
 
-    /// A repeat may be refused by the very effect of its first time; then the first answer
-    /// counts.
-    async fn repeat_or(
+    /// What the command did when it first came. A repeat may be refused by the very effect of
+    /// its first time, or find nothing left to change; then the first answer counts.
+    async fn first_time(
         &self,
-        rejection: Rejection,
         caller: &Caller,
         record: Option<CommandRecord>,
-    ) -> Result<Executed, CommandError> {
-        let Some(record) = record else { return Err(rejection.into()) };
+    ) -> Result<Option<Executed>, CommandError> {
+        let Some(record) = record else { return Ok(None) };
         let tenant = caller.actor.tenant_id.as_str();
         let found = self.store.find_command(tenant, &record.user_id, &record.command_id).await?;
         match found {
-            None => Err(rejection.into()),
+            None => Ok(None),
             Some(found) if found.request_hash == record.request_hash => {
-                repeated(found.outcome.get(), found.last_position)
+                repeated(found.outcome.get(), found.last_position).map(Some)
             }
             Some(_) => Err(CommandError::IdReused),
         }

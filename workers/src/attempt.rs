@@ -5,6 +5,7 @@
 
 mod ending;
 
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -12,10 +13,12 @@ use std::time::Duration;
 use broker::{Frame, Job, ReceivedJob, Terminal};
 use chrono::{DateTime, Utc};
 use commands::{Caller, CommandError, Executed};
-use domain::session::{Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, prompt_for};
+use domain::session::{
+    Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, TurnStatus, prompt_for,
+};
 use domain::{Actor, Causes, TurnId};
 use futures::StreamExt;
-use tokio::time::{Instant, Interval};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
@@ -35,6 +38,8 @@ enum End {
     Failed(ProviderError),
     Stopped,
     Abandoned,
+    /// The turn has ended or is in other hands.
+    Lost,
 }
 
 /// What became of a job.
@@ -61,7 +66,14 @@ struct Claim {
 pub(crate) async fn work(deps: &Arc<Deps>, received: ReceivedJob) {
     let turn_id = received.job.turn_id;
     let stop = CancellationToken::new();
-    lock(deps).insert(turn_id, stop.clone());
+    if is_running(deps, turn_id, &stop) {
+        // The turn is in work here. A job of its own is one too many; one that came again,
+        // since the queue missed our signs of life, is the very job of that work.
+        if received.deliveries() == 1 {
+            received.done().await;
+        }
+        return;
+    }
     let fate = see_through(deps, &received, &stop).await;
     lock(deps).remove(&turn_id);
     match fate {
@@ -78,6 +90,17 @@ fn lock(
     deps.running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Notes that the turn is in work here, with the token that stops it, unless it is already.
+fn is_running(deps: &Deps, turn_id: TurnId, stop: &CancellationToken) -> bool {
+    match lock(deps).entry(turn_id) {
+        Entry::Occupied(_) => true,
+        Entry::Vacant(place) => {
+            place.insert(stop.clone());
+            false
+        }
+    }
+}
+
 async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationToken) -> Fate {
     let job = &received.job;
     if deps.abandon.is_cancelled() {
@@ -92,6 +115,9 @@ async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationTok
     let started = Frame::Started { attempt: claimed.attempt, at: claimed.started_at };
     deps.broker.publish_frame(&job.tenant_id, job.turn_id, &started).await;
     let end = run_model(deps, received, &claimed, &mut answer, stop).await;
+    if matches!(end, End::Lost) {
+        return Fate::Theirs;
+    }
     if let Some(frame) = answer.frame() {
         deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
     }
@@ -172,8 +198,8 @@ async fn run_model(
     answer: &mut Answer,
     stop: &CancellationToken,
 ) -> End {
-    let mut alive = tokio::time::interval(ReceivedJob::lease() / 3);
-    alive.reset();
+    // One future for the whole attempt: begun anew for each chunk it would never get far.
+    let mut alive = std::pin::pin!(keep_alive(deps, received, claimed.attempt));
     let starting = start(deps, &claimed.request);
     let mut chunks = tokio::select! {
         started = starting => match started {
@@ -182,13 +208,14 @@ async fn run_model(
         },
         () = stop.cancelled() => return End::Stopped,
         () = deps.abandon.cancelled() => return End::Abandoned,
-        () = keep_alive(deps, received, &mut alive, stop) => return End::Stopped,
+        end = &mut alive => return end,
     };
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return End::Stopped,
             () = deps.abandon.cancelled() => return End::Abandoned,
+            end = &mut alive => return end,
             () = until(answer.due()) => {
                 if let Some(frame) = answer.frame() {
                     let job = &received.job;
@@ -200,7 +227,6 @@ async fn run_model(
                 Some(Err(error)) => return End::Failed(error),
                 None => return End::Finished,
             },
-            () = keep_alive(deps, received, &mut alive, stop) => return End::Stopped,
         }
     }
 }
@@ -217,21 +243,21 @@ async fn until(due: Option<Instant>) {
 }
 
 /// Signs of life for the queue, and a look into the log, in case a stop signal was lost.
-/// Returns only when the turn is to stop.
-async fn keep_alive(
-    deps: &Deps,
-    received: &ReceivedJob,
-    alive: &mut Interval,
-    stop: &CancellationToken,
-) {
+/// Returns only when the attempt is to end.
+async fn keep_alive(deps: &Deps, received: &ReceivedJob, attempt: u32) -> End {
+    let mut alive = tokio::time::interval(ReceivedJob::lease() / 3);
+    alive.reset();
     loop {
         alive.tick().await;
         received.progress().await;
         let Ok(session) = deps.bus.load(received.job.session_id).await else { continue };
-        let turn = session.turn(received.job.turn_id);
-        if turn.is_none_or(|turn| turn.cancel_requested_at.is_some() || turn.status.is_terminal()) {
-            stop.cancel();
-            return;
+        match session.turn(received.job.turn_id) {
+            Some(turn) if turn.status == TurnStatus::Running && turn.attempt == attempt => {
+                if turn.cancel_requested_at.is_some() {
+                    return End::Stopped;
+                }
+            }
+            _ => return End::Lost,
         }
     }
 }
@@ -251,8 +277,7 @@ fn execute<'a>(
 
 /// Tells the watchers about turns that `executed` ended.
 async fn announce(deps: &Deps, job: &Job, executed: &Executed) {
-    let position = executed.position.unwrap_or_default();
-    for event in &executed.events {
+    for (position, event) in executed.placed() {
         let Some((turn_id, attempt, terminal)) = Terminal::of(event) else { continue };
         let frame = Frame::ended(attempt, position, terminal);
         deps.broker.publish_frame(&job.tenant_id, turn_id, &frame).await;

@@ -70,13 +70,14 @@ async fn serve_pool(
     attempts: &TaskTracker,
     stop: &CancellationToken,
 ) {
+    let slots = Arc::new(Semaphore::new(deps.options.concurrency));
     let mut troubled = false;
     while !stop.is_cancelled() {
         let served = async {
             deps.broker.ensure_streams().await?;
             let mut queue = deps.broker.job_queue(pool).await?;
             troubled = false;
-            take_jobs(deps, &mut queue, attempts, stop).await
+            take_jobs(deps, &slots, &mut queue, attempts, stop).await
         };
         if let Err(error) = served.await {
             if !troubled {
@@ -90,21 +91,27 @@ async fn serve_pool(
 
 async fn take_jobs(
     deps: &Arc<Deps>,
+    slots: &Arc<Semaphore>,
     queue: &mut JobQueue,
     attempts: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
-    let slots = Arc::new(Semaphore::new(deps.options.concurrency));
     while !stop.is_cancelled() {
         // Ask only for what can be started now; the rest is for other workers.
-        let Some(Ok(slot)) = stop.run_until_cancelled(slots.acquire()).await else { break };
+        let Some(Ok(slot)) = stop.run_until_cancelled(slots.acquire()).await else {
+            break;
+        };
         drop(slot);
         let free = slots.available_permits().max(1);
         let take = |received: ReceivedJob| {
-            let (deps, slots) = (Arc::clone(deps), Arc::clone(&slots));
+            let deps = Arc::clone(deps);
+            // Taken here and now, or the next pull would ask for the same slot again.
+            let slot = Arc::clone(slots).try_acquire_owned();
             attempts.spawn(async move {
-                let _slot = slots.acquire_owned().await;
-                attempt::work(&deps, received).await;
+                match slot {
+                    Ok(_slot) => attempt::work(&deps, received).await,
+                    Err(_) => received.hand_back(Duration::ZERO).await,
+                }
             });
         };
         queue.pull(free, stop, take).await?;

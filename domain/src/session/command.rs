@@ -183,6 +183,8 @@ pub enum SessionCommand {
         error: TurnError,
         /// What was used all the same.
         usage: Option<Usage>,
+        /// What was said until then; it counts if the turn was asked to stop.
+        partial: Completion,
     },
     /// A worker stopped on request.
     ConfirmCancel {

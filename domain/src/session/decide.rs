@@ -72,8 +72,8 @@ pub fn decide(
         C::CompleteTurn { turn_id, attempt, finish_reason, completion } => {
             turns::complete_turn(session, *turn_id, *attempt, *finish_reason, completion, context)
         }
-        C::FailTurn { turn_id, attempt, error, usage } => {
-            turns::fail_turn(session, *turn_id, *attempt, error, *usage, context)
+        C::FailTurn { turn_id, attempt, error, usage, partial } => {
+            turns::fail_turn(session, *turn_id, *attempt, error, *usage, partial, context)
         }
         C::ConfirmCancel { turn_id, attempt, completion } => {
             turns::confirm_cancel(session, *turn_id, *attempt, completion, context)

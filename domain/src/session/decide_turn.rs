@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::completion::{Completion, FinishReason, Timing, Usage};
-use crate::content::{Message, Role};
+use crate::content::{ContentPart, Message, Role};
 use crate::cuts::Cuts;
 use crate::ids::{MessageId, TurnId, WorkerId};
 use crate::models::{ModelSpec, Models};
@@ -34,6 +34,7 @@ pub(super) fn send_message(
 ) -> Result<Vec<SessionEvent>, Rejection> {
     refuse_if_archived(session)?;
     decide::check_message(&send.message)?;
+    check_results(session, &send.message)?;
     let mut events = Vec::new();
     let mut newest = session.leaf;
     if let Some(running) = session.active.last() {
@@ -60,6 +61,20 @@ pub(super) fn send_message(
         at: context.now,
     });
     Ok(events)
+}
+
+/// A tool's result answers a call; a provider would refuse it otherwise.
+fn check_results(session: &Session, message: &NewMessage) -> Result<(), Rejection> {
+    for part in &message.content {
+        let ContentPart::ToolResult { tool_call_id, .. } = part else { continue };
+        let is_call = |part: &ContentPart| matches!(part, ContentPart::ToolCall { id, .. } if id == tool_call_id);
+        if !session.messages.values().any(|message| message.content.iter().any(is_call)) {
+            return Err(Rejection::InvalidContent(
+                "a tool result must name a call of this session",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The message that interrupts follows the partial answer, which a running turn always
@@ -160,7 +175,7 @@ pub(super) fn start_attempt(
         return Err(Rejection::AttemptSuperseded);
     }
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_empty(turn_id, turn, None, context)]);
+        return Ok(vec![cancelled_empty(turn_id, turn, context)]);
     }
     let mut events = Vec::new();
     for earlier in session.active.iter().take_while(|id| **id != turn_id) {
@@ -171,7 +186,7 @@ pub(super) fn start_attempt(
         if !overdue {
             return Err(Rejection::EarlierTurnStopping);
         }
-        events.push(cancelled_empty(*earlier, stopping, None, context));
+        events.push(cancelled_empty(*earlier, stopping, context));
     }
     let lost = turn.lost + u32::from(turn.status == TurnStatus::Running);
     events.push(if lost >= MAX_ATTEMPTS {
@@ -210,7 +225,7 @@ pub(super) fn release_attempt(
     }
     let turn = held_by(session, turn_id, attempt)?;
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_empty(turn_id, turn, None, context)]);
+        return Ok(vec![cancelled_empty(turn_id, turn, context)]);
     }
     Ok(vec![SessionEvent::AttemptReleased { turn_id, attempt, at: context.now }])
 }
@@ -240,11 +255,12 @@ pub(super) fn fail_turn(
     attempt: u32,
     error: &TurnError,
     usage: Option<Usage>,
+    partial: &Completion,
     context: &Context,
 ) -> Result<Vec<SessionEvent>, Rejection> {
     let turn = held_by(session, turn_id, attempt)?;
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_empty(turn_id, turn, usage, context)]);
+        return confirm_cancel(session, turn_id, attempt, partial, context);
     }
     let error = error.clone();
     Ok(vec![SessionEvent::TurnFailed { turn_id, attempt, error, usage, at: context.now }])
@@ -320,12 +336,7 @@ fn in_its_place(completion: &Completion, turn: &Turn) -> Completion {
 }
 
 /// The message is kept though empty: a message that interrupted the turn follows it.
-fn cancelled_empty(
-    turn_id: TurnId,
-    turn: &Turn,
-    usage: Option<Usage>,
-    context: &Context,
-) -> SessionEvent {
+fn cancelled_empty(turn_id: TurnId, turn: &Turn, context: &Context) -> SessionEvent {
     let message = Message {
         id: turn.answer_id,
         parent_id: Some(turn.message_id),
@@ -336,7 +347,7 @@ fn cancelled_empty(
     };
     let completion = Completion {
         message,
-        usage: usage.unwrap_or_default(),
+        usage: Usage::default(),
         timing: Timing::default(),
         cuts: Cuts::default(),
     };

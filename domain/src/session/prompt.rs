@@ -8,6 +8,8 @@
 //! that was left without an answer is a turn of its own, so one that was too long doesn't stand
 //! in the way of those after it.
 
+mod pairs;
+
 use std::sync::Arc;
 
 use crate::content::{ContentPart, Message, Role};
@@ -41,7 +43,8 @@ fn size_of(messages: &[Arc<Message>]) -> u32 {
     messages.iter().map(|message| tokens::in_prompt(message)).fold(0, u32::saturating_add)
 }
 
-/// The path from the root to the message to answer, without what says nothing.
+/// The path from the root to the message to answer, without what says nothing and without
+/// tool calls that nobody answered.
 fn branch(session: &Session, turn: &Turn) -> Vec<Arc<Message>> {
     let mut path = Vec::new();
     let mut next = Some(turn.message_id);
@@ -56,7 +59,7 @@ fn branch(session: &Session, turn: &Turn) -> Vec<Arc<Message>> {
         next = message.parent_id;
     }
     path.reverse();
-    path
+    pairs::paired(path)
 }
 
 /// The answer's share of the context is kept free: what was asked for, or else the model's

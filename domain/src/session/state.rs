@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::completion::Completion;
-use crate::content::Message;
+use crate::content::{ContentPart, Message};
 use crate::ids::{MessageId, TenantId, TurnId, UserId, WorkerId};
 use crate::session::event::SessionEvent;
 use crate::settings::Settings;
@@ -114,6 +114,20 @@ pub struct Session {
     pub created_at: Option<DateTime<Utc>>,
     /// When it last changed.
     pub updated_at: Option<DateTime<Utc>>,
+    /// Bytes that messages and settings take, about: for those who keep states in memory.
+    #[serde(skip)]
+    pub weight: usize,
+}
+
+fn weight_of(message: &Message) -> usize {
+    message.content.iter().map(ContentPart::size).sum()
+}
+
+fn weight_of_settings(settings: &Settings) -> usize {
+    let options = &settings.provider_options;
+    let options =
+        if options.is_empty() { 0 } else { Value::Object(options.clone()).to_string().len() };
+    settings.system_prompt.as_ref().map_or(0, String::len) + options
 }
 
 impl Session {
@@ -133,6 +147,7 @@ impl Session {
             SessionEvent::SessionDeleted { .. } => self.status = SessionStatus::Deleted,
             SessionEvent::HistoryCleared { .. } => {
                 self.messages.clear();
+                self.weight = 0;
                 self.leaf = None;
             }
             SessionEvent::MessagesImported { messages, .. } => {
@@ -218,6 +233,7 @@ impl Session {
             turn_id, message_id, answer_id, settings, at, ..
         } = event
         {
+            self.weight += weight_of_settings(settings);
             let turn = Turn {
                 status: TurnStatus::Queued,
                 message_id: *message_id,
@@ -244,6 +260,7 @@ impl Session {
         let answered = turn.message_id;
         if let Some(completion) = completion.filter(|_| self.messages.contains_key(&answered)) {
             let message = &completion.message;
+            self.weight += weight_of(message);
             self.messages.insert(message.id, Arc::new(message.clone()));
             // A message that was sent meanwhile has moved the branch on.
             if self.leaf == Some(answered) {
@@ -253,6 +270,7 @@ impl Session {
     }
 
     fn add(&mut self, message: &Message) {
+        self.weight += weight_of(message);
         self.messages.insert(message.id, Arc::new(message.clone()));
         self.leaf = Some(message.id);
     }

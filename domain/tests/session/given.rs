@@ -346,7 +346,8 @@ pub(crate) fn complete(number: u128, attempt: u32) -> SessionCommand {
 }
 
 pub(crate) fn fail(number: u128, attempt: u32, usage: Option<Usage>) -> SessionCommand {
-    SessionCommand::FailTurn { turn_id: turn_id(number), attempt, error: trouble(), usage }
+    let partial = answer(number, "so f");
+    SessionCommand::FailTurn { turn_id: turn_id(number), attempt, error: trouble(), usage, partial }
 }
 
 pub(crate) fn confirm(number: u128, attempt: u32) -> SessionCommand {

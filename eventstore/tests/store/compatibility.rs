@@ -91,7 +91,7 @@ fn a_conversation() -> Vec<SessionEvent> {
         let worker_id = "worker-1".parse().unwrap();
         let start = SessionCommand::StartAttempt { turn_id, worker_id, takeover: false };
         carry_out(start, ActorRole::System);
-        let end = if finished { complete(ids) } else { fail(turn_id) };
+        let end = if finished { complete(ids) } else { fail(ids) };
         carry_out(end, ActorRole::System);
     }
     events
@@ -126,7 +126,7 @@ fn send(ids: TurnIds) -> SessionCommand {
     })
 }
 
-fn complete(ids: TurnIds) -> SessionCommand {
+fn completion(ids: TurnIds) -> Completion {
     let message = Message {
         id: ids.answer_id,
         parent_id: Some(ids.message_id),
@@ -135,25 +135,30 @@ fn complete(ids: TurnIds) -> SessionCommand {
         name: None,
         created_at: "2026-01-02T03:04:06Z".parse().unwrap(),
     };
+    Completion {
+        message,
+        usage: Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() },
+        timing: Timing::default(),
+        cuts: Cuts { text: vec![2, 7], ..Cuts::default() },
+    }
+}
+
+fn complete(ids: TurnIds) -> SessionCommand {
     SessionCommand::CompleteTurn {
         turn_id: ids.turn_id,
         attempt: 1,
         finish_reason: FinishReason::Stop,
-        completion: Completion {
-            message,
-            usage: Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() },
-            timing: Timing::default(),
-            cuts: Cuts { text: vec![2, 7], ..Cuts::default() },
-        },
+        completion: completion(ids),
     }
 }
 
-fn fail(turn_id: TurnId) -> SessionCommand {
+fn fail(ids: TurnIds) -> SessionCommand {
     let error = domain::session::TurnError {
         code: "provider_unavailable".to_owned(),
         message: "the provider is away".to_owned(),
     };
-    SessionCommand::FailTurn { turn_id, attempt: 1, error, usage: None }
+    let (turn_id, partial) = (ids.turn_id, completion(ids));
+    SessionCommand::FailTurn { turn_id, attempt: 1, error, usage: None, partial }
 }
 
 #[test]

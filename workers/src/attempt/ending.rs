@@ -42,9 +42,9 @@ pub(super) fn closing_command(
             let usage = (answer.sequence() > 0).then(|| answer.usage(&claimed.prompt));
             let (code, message) = (error.code().to_owned(), without_nul(error.message));
             let error = TurnError { code, message };
-            Some(SessionCommand::FailTurn { turn_id, attempt, error, usage })
+            Some(SessionCommand::FailTurn { turn_id, attempt, error, usage, partial: completion() })
         }
-        End::Abandoned => None,
+        End::Abandoned | End::Lost => None,
     }
 }
 
@@ -52,7 +52,12 @@ pub(super) fn closing_command(
 pub(super) async fn finish(deps: &Deps, received: &ReceivedJob, command: &SessionCommand) -> Fate {
     let give_up = Instant::now() + PATIENCE;
     loop {
-        match execute(deps, &received.job, command).await {
+        let written = tokio::select! {
+            written = execute(deps, &received.job, command) => written,
+            // Whoever gets the job sees in the log whether this got through.
+            () = last_chance(deps) => return Fate::HandBack(Duration::ZERO),
+        };
+        match written {
             Ok(executed) => {
                 announce(deps, &received.job, &executed).await;
                 return Fate::Done;
@@ -69,6 +74,12 @@ pub(super) async fn finish(deps: &Deps, received: &ReceivedJob, command: &Sessio
             }
         }
     }
+}
+
+/// Ends soon after the process was told to end at once.
+async fn last_chance(deps: &Deps) {
+    deps.abandon.cancelled().await;
+    tokio::time::sleep(RELEASE).await;
 }
 
 /// Gives the turn back, so that this attempt doesn't count as lost and anybody may take the

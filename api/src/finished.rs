@@ -9,17 +9,31 @@ use domain::session::{TurnError, TurnStatus};
 use domain::{Completion, ContentPart, Cuts, FinishReason, Message, Role, content};
 use projections::{MessageRow, TurnDetail, TurnRow};
 
+use crate::error::ApiError;
+use crate::sse;
+
 /// The frames of an ended turn after `cursor`, which are empty for a watcher that has seen it
 /// all; none if the turn runs.
-pub(crate) fn frames(detail: &TurnDetail, cursor: Cursor) -> Option<VecDeque<Arc<Frame>>> {
+///
+/// # Errors
+/// When nothing at `cursor` was ever sent.
+pub(crate) fn rest(
+    detail: &TurnDetail,
+    cursor: Cursor,
+) -> Result<Option<VecDeque<Arc<Frame>>>, ApiError> {
     let turn = &detail.turn;
-    let terminal = terminal(detail)?;
-    let mut cursor = cursor;
+    let Some(terminal) = terminal(detail) else { return Ok(None) };
     let deltas = deltas(turn, &terminal);
     let end = Frame::ended(turn.attempt, turn.last_position, terminal);
+    let (attempt, sequence) = end.place();
     let all = started(turn).into_iter().chain(deltas).chain([end]);
-    let rest = all.filter(|frame| splice(&mut cursor, frame) == Spliced::Next);
-    Some(rest.map(Arc::new).collect())
+    let mut place = cursor;
+    let rest: VecDeque<_> =
+        all.filter(|frame| splice(&mut place, frame) == Spliced::Next).map(Arc::new).collect();
+    if rest.is_empty() && cursor != Cursor::after(attempt, sequence) {
+        return Err(sse::never_sent());
+    }
+    Ok(Some(rest))
 }
 
 fn started(turn: &TurnRow) -> Option<Frame> {

@@ -17,6 +17,7 @@ mod error;
 mod extract;
 mod finished;
 mod json_limits;
+mod object;
 mod openai;
 mod position;
 mod request;

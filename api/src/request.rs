@@ -1,6 +1,6 @@
 //! What surrounds every request: its id, its one log line, the shape of its error.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -37,7 +37,9 @@ pub(crate) async fn observe(
         // It waits for an answer, whose provider has timeouts of its own.
         next.run(request).await
     } else {
-        let run = tokio::time::timeout(state.request_timeout, next.run(request)).await;
+        // A moment more than a body has to arrive, which has an error of its own.
+        let limit = state.request_timeout + Duration::from_secs(1);
+        let run = tokio::time::timeout(limit, next.run(request)).await;
         run.unwrap_or_else(|_| ApiError::timed_out().into_response())
     };
     let code = response.extensions_mut().remove::<ApiError>().map(|error| {

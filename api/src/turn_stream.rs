@@ -13,12 +13,12 @@ use domain::{Actor, TurnId};
 
 use crate::error::ApiError;
 use crate::state::ApiState;
-use crate::{finished, sse, turn_record};
+use crate::{finished, turn_record};
 
 /// After this long without a frame the turn may have ended unheard.
 const QUIET: Duration = Duration::from_secs(2);
 /// Between looks at a turn whose live frames are lost.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A turn being watched.
 pub(crate) struct TurnStream {
@@ -133,11 +133,7 @@ impl TurnStream {
             Err(error) if error.retry_after.is_some() => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let Some(frames) = finished::frames(&detail, cursor) {
-            // The end was not seen, or this would not be asked: the cursor is a made-up one.
-            if frames.is_empty() {
-                return Err(sse::never_sent());
-            }
+        if let Some(frames) = finished::rest(&detail, cursor)? {
             self.cursor = cursor;
             self.source = Source::Stored(frames);
         }

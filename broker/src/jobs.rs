@@ -50,6 +50,17 @@ impl Broker {
         Ok(())
     }
 
+    /// Jobs that wait or are in work, in all pools.
+    pub async fn standing_jobs(&self) -> Result<u64, BrokerError> {
+        let doing = "count jobs";
+        let stream = self
+            .jetstream
+            .get_stream(streams::JOBS)
+            .await
+            .map_err(BrokerError::unavailable(doing))?;
+        Ok(stream.cached_info().state.messages)
+    }
+
     /// The queue of `pool`; its consumer is made if missing.
     pub async fn job_queue(&self, pool: &str) -> Result<JobQueue, BrokerError> {
         let name = format!("workers-{}", subjects::token(pool));

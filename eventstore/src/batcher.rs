@@ -24,6 +24,9 @@ const QUEUE: usize = 4096;
 const BATCH_EVENTS: usize = 1024;
 /// How long an append is tried again while the database is away.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than any statement may take (`PoolOptions::statement_timeout`) and than a connection
+/// takes to be had.
+const SILENCE: Duration = Duration::from_secs(12);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -97,7 +100,10 @@ impl Task {
                     _ = closing.wait_for(|closing| *closing) => self.incoming.close(),
                 }
             }
-            while let Ok(waiting) = self.incoming.try_recv() {
+            // No more than a batch can take: the rest waits in the queue, which has an end.
+            while self.backlog.len() < BATCH_EVENTS
+                && let Ok(waiting) = self.incoming.try_recv()
+            {
                 self.backlog.push_back(waiting);
             }
             let batch = self.next_batch();
@@ -145,8 +151,14 @@ impl Task {
         let mut pause = FIRST_PAUSE;
         loop {
             let commands: Vec<&AppendCommand> = batch.iter().map(|one| &one.command).collect();
-            match append_batch(&self.pool, &commands).await {
+            match in_time(append_batch(&self.pool, &commands)).await {
                 Ok(verdicts) => return self.answer(batch, verdicts),
+                // Too much for one statement: half of it may do.
+                Err(error) if batch.len() > 1 && error.is_timeout() => {
+                    let half = batch.split_off(batch.len() / 2);
+                    Box::pin(self.append(batch)).await;
+                    return Box::pin(self.append(half)).await;
+                }
                 Err(error) if error.is_unavailable() => {
                     let next_try = Instant::now() + pause;
                     batch = give_up(batch, next_try);
@@ -187,6 +199,14 @@ impl Task {
             drop(one.reply.send(Ok(verdict)));
         }
     }
+}
+
+/// A server that is gone without a word answers nothing, not even a timeout.
+async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(SILENCE, call).await.unwrap_or_else(|_| {
+        let source = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        Err(StoreError::Unavailable { doing: "append", source })
+    })
 }
 
 /// Answers those whose patience ends before `next_try`; the others stay.

@@ -22,7 +22,7 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// An event of the log that this version can't read.
-    #[error("event {sequence} of {stream} ({event}) can't be decoded")]
+    #[error("event {sequence} of {stream} ({event}) can't be decoded: {reason}")]
     Undecodable {
         /// Its type and version.
         event: String,
@@ -30,9 +30,8 @@ pub enum StoreError {
         stream: String,
         /// Its place there.
         sequence: i64,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
+        /// Why, without the payload's words.
+        reason: String,
     },
     /// The shared table shape couldn't be read.
     #[error("a stream could not be read")]
@@ -52,12 +51,30 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What is wrong with an event's JSON. Serde's own text quotes the payload, which is a
+    /// person's words.
+    pub(crate) fn reason(error: &serde_json::Error) -> String {
+        let text = error.to_string();
+        let known = text.split(" at line").next().filter(|text| text.starts_with("missing field"));
+        format!("{} (byte {})", known.unwrap_or("not of a known shape"), error.column())
+    }
+
     /// Sorts a database error into "try again later" and the rest.
     pub fn from_sqlx(doing: &'static str, source: sqlx::Error) -> Self {
         if is_transient(&source) {
             Self::Unavailable { doing, source }
         } else {
             Self::Database { doing, source }
+        }
+    }
+
+    /// Whether the database broke a statement off because it took too long.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Unavailable { source: sqlx::Error::Database(error), .. } => {
+                error.code().is_some_and(|code| code == "57014")
+            }
+            _ => false,
         }
     }
 

@@ -47,11 +47,11 @@ impl RecordedEvent {
     /// # Errors
     /// [`StoreError::Undecodable`] names the event.
     pub fn decode<E: DeserializeOwned>(&self) -> Result<E, StoreError> {
-        serde_json::from_str(self.payload.get()).map_err(|source| StoreError::Undecodable {
+        serde_json::from_str(self.payload.get()).map_err(|error| StoreError::Undecodable {
             event: format!("{} {}", self.event_type, self.event_version),
             stream: format!("{}/{}", self.aggregate_type, self.aggregate_id),
             sequence: self.sequence,
-            source,
+            reason: StoreError::reason(&error),
         })
     }
 }

@@ -43,11 +43,11 @@ async fn whole<A: Aggregate>(
     let decoded = events.into_iter().map(|event| {
         let sequence = i64::try_from(event.sequence).unwrap_or(i64::MAX);
         let name = format!("{} {}", event.event_type, event.event_version);
-        let event = decode(event.payload).map_err(|source| StoreError::Undecodable {
+        let event = decode(event.payload).map_err(|error| StoreError::Undecodable {
             event: name,
             stream: format!("{}/{}", A::TYPE, aggregate_id),
             sequence,
-            source,
+            reason: StoreError::reason(&error),
         })?;
         Ok(LoadedEvent { sequence, event })
     });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::SessionId;
 use domain::session::{SESSION, SessionEvent};
-use eventstore::{Position, RecordedEvent, StoreError};
+use eventstore::{Position, RecordedEvent};
 
 /// A run of events without a hole.
 pub(crate) type Batch = Arc<[Event]>;
@@ -57,20 +57,6 @@ fn body(recorded: &RecordedEvent) -> Body {
     };
     match recorded.decode() {
         Ok(event) => Body::Session(session_id, Box::new(event)),
-        Err(error) => Body::Undecodable(reason(&recorded.event_version, &error)),
+        Err(error) => Body::Undecodable(error.to_string()),
     }
-}
-
-/// Serde's own text may quote what a person wrote, so only the place and the kind are told.
-fn reason(version: &str, error: &StoreError) -> String {
-    let StoreError::Undecodable { source, .. } = error else {
-        return error.to_string();
-    };
-    let text = source.to_string();
-    let detail = text.split(" at line").next().filter(|text| text.starts_with("missing field"));
-    format!(
-        "version {version} can't be decoded: {} (byte {})",
-        detail.unwrap_or("not of a known shape"),
-        source.column()
-    )
 }

@@ -45,4 +45,4 @@ pub use runner::run;
 pub use scope::Page;
 pub use sessions::{SessionCursor, SessionFilter, SessionRow, get_session, list_sessions};
 pub use status::{ParkedStream, ProjectionStatus, list, parked_streams, table_hash};
-pub use turns::{TurnDetail, TurnRow, get_turn, queued_turns, running_turns, turns_after};
+pub use turns::{TurnDetail, TurnRow, get_turn, next_turn, queued_turns, unfinished_turns};

@@ -11,7 +11,7 @@ use domain::{
 };
 use eventstore::Position;
 
-pub use queries::{TurnDetail, get_turn, queued_turns, running_turns, turns_after};
+pub use queries::{TurnDetail, get_turn, next_turn, queued_turns, unfinished_turns};
 
 use crate::projection::{Fact, FoldError, Projection, Touched, row, storable};
 use crate::read_model::ReadModel;

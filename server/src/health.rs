@@ -32,7 +32,8 @@ impl Probe for Providers {
             return results.clone();
         }
         let checks = self.catalog.providers().map(|provider| async move {
-            let problem = provider.check().await.err().map(|error| error.message);
+            // The words are for the log and for `doctor`: anybody may ask here.
+            let problem = provider.check().await.err().map(|error| error.code().to_owned());
             ProbeResult { name: provider.name().to_owned(), problem }
         });
         let results = futures::future::join_all(checks).await;

@@ -159,7 +159,15 @@ impl Process {
             }
         };
         lifecycle.stopping.cancel();
-        while self.front.join_next().await.is_some() {}
+        let front = async { while self.front.join_next().await.is_some() {} };
+        let overdue = async {
+            lifecycle.abandon.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        };
+        tokio::select! {
+            () = front => {}
+            () = overdue => tracing::warn!("HTTP or workers did not end in time"),
+        }
         self.back_stop.cancel();
         let back = async { while self.back.join_next().await.is_some() {} };
         if tokio::time::timeout(Duration::from_secs(5), back).await.is_err() {

@@ -191,3 +191,47 @@ async fn a_session_is_changed_put_away_taken_back_and_deleted() {
     ann.post(&format!("{path}/messages"), &message).await.expect(404);
     ann.delete(&path).await.expect(204);
 }
+
+#[tokio::test]
+async fn what_another_node_changed_is_no_longer_so() {
+    let (ann, at_b) = user().await;
+    let session = ann.create_session().await;
+    let path = format!("/v1/sessions/{session}");
+    // B knows the session as it is now …
+    at_b.patch(&path, &json!({ "title": "X", "settings": { "temperature": 0.1 } }))
+        .await
+        .expect(200);
+    // … and A changes it.
+    ann.patch(&path, &json!({ "title": "Y", "settings": { "temperature": 0.9 } }))
+        .await
+        .expect(200);
+    ann.say(&session, "a word").await;
+    ann.patch(&path, &json!({ "archived": true })).await.expect(200);
+
+    let change = json!({ "title": "X", "settings": { "temperature": 0.1 }, "archived": false });
+    let changed = at_b.patch(&path, &change).await.expect(200);
+    assert_eq!(changed.text("/title"), "X");
+    assert_eq!(changed.text("/status"), "active");
+    assert_eq!(changed.json.pointer("/settings/temperature"), Some(&json!(0.1)));
+    let cleared = at_b.delete(&format!("{path}/messages")).await.expect(204);
+    let position = cleared.header("x-colloquy-position").expect("something was cleared");
+    assert!(ann.history(&session, position.parse().unwrap()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_repeat_with_nothing_left_to_change_has_the_first_answer() {
+    let (ann, at_b) = user().await;
+    let session = ann.create_session().await;
+    let turn = ann.send_message(&session, "is stopped [[tokens=100 pause=50]]").await;
+    let cancel = |client: &tests::Client| {
+        let path = format!("/v1/turns/{}/cancel", turn.id);
+        client.request(reqwest::Method::POST, &path).header("idempotency-key", "stop it")
+    };
+    let first = ann.send(cancel(&ann)).await.expect(202);
+    ann.ended(&turn.id).await;
+    for client in [&ann, &at_b] {
+        let again = client.send(cancel(client)).await.expect(202);
+        assert_eq!(again.number("/position"), first.number("/position"));
+        assert_eq!(again.json["repeated"], true);
+    }
+}

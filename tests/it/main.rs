@@ -12,6 +12,8 @@ mod expendable;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod followers;
+#[cfg(test)]
 mod handover;
 #[cfg(test)]
 mod leaders;

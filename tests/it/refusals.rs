@@ -70,6 +70,7 @@ fn bad_sessions() -> Vec<Bad> {
         post(json!({ "settings": { "model": "none" } }), 404, "model_not_found"),
         post(json!({ "settings": { "temperature": 3 } }), 400, "invalid_setting"),
         post(json!({ "settings": { "temprature": 1 } }), 400, "invalid_body"),
+        post(json!({ "settings": ["by", "position"] }), 400, "invalid_body"),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, Job};
-use domain::Clock;
+use domain::{Causes, Clock};
 use eventstore::EventStore;
 use tokio::time::Instant;
 
@@ -20,12 +20,14 @@ const LIMIT: u32 = 500;
 pub(crate) struct Sweeper {
     clock: Arc<dyn Clock>,
     next: Instant,
+    /// Tells this process' rounds from another one's.
+    id: u64,
     round: u64,
 }
 
 impl Sweeper {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, next: Instant::now() + INTERVAL, round: 0 }
+        Self { clock, next: Instant::now() + INTERVAL, id: rand::random(), round: 0 }
     }
 
     /// Does its round if it is time.
@@ -39,16 +41,25 @@ impl Sweeper {
         }
         self.next = Instant::now() + INTERVAL;
         self.round += 1;
+        // As many jobs as turns: they wait because the workers are busy.
+        let jobs = broker.standing_jobs().await?;
+        let unfinished = projections::unfinished_turns(store.pool()).await?;
+        if u64::try_from(unfinished).unwrap_or(0) <= jobs {
+            return Ok(());
+        }
         let waiting =
             projections::queued_turns(store.pool(), self.clock.now() - INTERVAL, LIMIT).await?;
-        let round = format!("sweep-{}-{}", std::process::id(), self.round);
+        let round = format!("sweep-{:x}-{}", self.id, self.round);
         for turn in &waiting {
             let job = Job {
                 tenant_id: turn.tenant_id.clone(),
                 session_id: turn.session_id,
                 turn_id: turn.turn_id,
             };
-            broker.publish_job(&turn.pool, &job, &round).await?;
+            if let Err(error) = broker.publish_job(&turn.pool, &job, &round).await {
+                tracing::warn!(error = %Causes(&error), "a waiting turn could not be queued");
+                return Ok(());
+            }
         }
         if !waiting.is_empty() {
             tracing::info!(turns = waiting.len(), "waiting turns were queued again");

@@ -14,6 +14,7 @@ use super::sessions::{NewSession, SessionChange};
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::Body;
+use crate::object::object;
 use crate::state::ApiState;
 use crate::turn_record;
 
@@ -124,13 +125,14 @@ struct Title {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
+    #[serde(deserialize_with = "object")]
     settings: SettingsPatch,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Optional {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     settings: SettingsPatch,
 }
 

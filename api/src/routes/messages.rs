@@ -17,6 +17,7 @@ use super::{Accepted, List, execute};
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::{Body, Params, PathId};
+use crate::object::object;
 use crate::state::ApiState;
 use crate::turn_stream::TurnStream;
 use crate::{cursor, position, sse};
@@ -49,7 +50,7 @@ pub(crate) struct NewUserMessage {
     name: Option<String>,
     #[serde(default)]
     parent_id: Option<MessageId>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     settings: SettingsPatch,
     #[serde(default)]
     on_busy: OnBusy,

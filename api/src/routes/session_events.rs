@@ -26,7 +26,7 @@ use crate::extract::{Params, PathId};
 use crate::position::MinPosition;
 use crate::state::ApiState;
 use crate::turn_stream::TurnStream;
-use crate::{position, sse, turn_record};
+use crate::{finished, position, sse, turn_record};
 
 /// Without a hint, new turns are looked for this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -78,15 +78,20 @@ pub(crate) async fn follow(
     let last = last_event_id(&headers)?;
     let position = last.and_then(|text| text.strip_prefix('@'));
     if let Some(position) = position {
-        follower.after = position.parse().map_err(|_| invalid_id())?;
+        let position = position.parse().map_err(|_| invalid_id())?;
+        if !(0..=head).contains(&position) {
+            return Err(sse::never_sent());
+        }
+        follower.after = position;
     } else if let Some(text) = last {
         let (turn_id, cursor) = parse_id(text)?;
-        let turn = turn_record::read(&follower.state, &follower.caller.actor, turn_id).await?.turn;
-        if turn.session_id != id {
+        let detail = turn_record::read(&follower.state, &follower.caller.actor, turn_id).await?;
+        if detail.turn.session_id != id {
             return Err(invalid_id());
         }
-        follower.after = turn.requested_position;
-        follower.first = Some((turn_id, cursor));
+        follower.after = detail.turn.requested_position;
+        let is_seen = finished::rest(&detail, cursor)?.is_some_and(|rest| rest.is_empty());
+        follower.first = (!is_seen).then_some((turn_id, cursor));
     } else if let Some(running) = session.active_turns.first() {
         let turn = turn_record::read(&follower.state, &follower.caller.actor, *running).await?.turn;
         follower.after = turn.requested_position;
@@ -183,16 +188,11 @@ impl Follower {
     async fn look(&mut self) -> Option<TurnId> {
         let actor = &self.caller.actor;
         let pool = self.state.pool();
-        let found = projections::turns_after(pool, actor, self.session_id, self.after, 100).await;
-        let turns = match found {
-            Ok(turns) => turns,
-            Err(error) => {
-                tracing::debug!(%error, "new turns can't be looked for");
-                return None;
-            }
-        };
-        let new = turns.into_iter().filter(|turn| turn.requested_position > self.after);
-        let next = new.min_by_key(|turn| turn.requested_position)?;
+        let found = projections::next_turn(pool, actor, self.session_id, self.after).await;
+        let next = found.unwrap_or_else(|error| {
+            tracing::debug!(%error, "new turns can't be looked for");
+            None
+        })?;
         self.after = next.requested_position;
         Some(next.turn_id)
     }

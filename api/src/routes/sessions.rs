@@ -20,6 +20,7 @@ use crate::caller::Authenticated;
 use crate::cursor;
 use crate::error::ApiError;
 use crate::extract::{Body, OptionalBody, Params, PathId};
+use crate::object::{object, optional_object};
 use crate::position::{self, MinPosition};
 use crate::state::ApiState;
 
@@ -69,6 +70,7 @@ impl From<SessionRow> for SessionView {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NewSession {
     pub(crate) title: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub(crate) settings: Settings,
     pub(crate) tags: Vec<String>,
     pub(crate) metadata: BTreeMap<String, Value>,
@@ -193,6 +195,7 @@ pub(crate) async fn show(
 pub(crate) struct SessionChange {
     #[serde(deserialize_with = "present")]
     pub(crate) title: Option<Option<String>>,
+    #[serde(deserialize_with = "optional_object")]
     pub(crate) settings: Option<SettingsPatch>,
     pub(crate) tags: Option<Vec<String>>,
     pub(crate) metadata: Option<BTreeMap<String, Value>>,
@@ -222,10 +225,19 @@ pub(crate) async fn update(
     let command = SessionCommand::UpdateSession(change.into());
     let executed = execute(&state, &caller, id, command, None).await?;
     let accepted = Accepted::from(&executed);
-    let mut response = match (&executed.session, accepted.position) {
-        (Some(session), Some(_)) => fresh_view(id, session, accepted.position)?,
-        // A repeat, or nothing to change.
-        _ => Json(read(&state, &caller, id, accepted.position).await?).into_response(),
+    // As the next GET will show it; where nothing was to change, as the log has it now.
+    let shown = match accepted.position {
+        Some(position) => read(&state, &caller, id, Some(position)).await,
+        None => {
+            position::wait_for_head(&state).await?;
+            read(&state, &caller, id, None).await
+        }
+    };
+    let mut response = match (shown, &executed.session) {
+        (Ok(view), _) => Json(view).into_response(),
+        // The change stands, though the read models can't show it yet.
+        (Err(_), Some(session)) => fresh_view(id, session, accepted.position)?,
+        (Err(error), None) => return Err(error),
     };
     accepted.mark(&mut response);
     Ok(response)

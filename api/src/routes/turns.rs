@@ -19,6 +19,7 @@ use super::{Accepted, execute};
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::{OptionalBody, Params, PathId};
+use crate::object::object;
 use crate::position::MinPosition;
 use crate::state::ApiState;
 use crate::turn_stream::TurnStream;
@@ -113,16 +114,9 @@ pub(crate) async fn stream(
     position::wait(&state, query.min_position).await?;
     let detail = turn_record::read(&state, &caller.actor, id).await?;
     // The standard way to tell an EventSource that there is nothing to come back for.
-    let frames = finished::frames(&detail, cursor);
+    let frames = finished::rest(&detail, cursor)?;
     if frames.as_ref().is_some_and(VecDeque::is_empty) {
-        let all = finished::frames(&detail, Cursor::default()).unwrap_or_default();
-        let end = all.back().map(|frame| frame.place());
-        return match end {
-            Some((attempt, sequence)) if cursor == Cursor::after(attempt, sequence) => {
-                Ok(StatusCode::NO_CONTENT.into_response())
-            }
-            _ => Err(sse::never_sent()),
-        };
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let watched = open(&state, &caller, id, cursor, frames).await;
     let events = sse::turn_events(watched, id, state.keep_alive, state.stopping.clone());
@@ -166,6 +160,7 @@ pub(crate) async fn cancel(
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retry {
+    #[serde(deserialize_with = "object")]
     settings: SettingsPatch,
 }
 

@@ -2,7 +2,6 @@
 
 use chrono::TimeDelta;
 use domain::session::{Rejection, SessionEvent};
-use domain::{Completion, Usage};
 
 use crate::given::{
     answer, answered, cancel, cancelled_at, completed, confirm, empty_answer, fail, interrupted_at,

@@ -47,32 +47,38 @@ pub async fn get_turn(
     Ok(row.map(|(turn, answer)| TurnDetail { turn: turn.0, answer: answer.map(|answer| answer.0) }))
 }
 
-/// Up to `limit` turns of a session that changed after `position`, the earliest change first;
-/// nothing where `actor` may not see the session.
-pub async fn turns_after(
+/// The first turn of a session that was requested after `position`; none where `actor` may not
+/// see the session.
+pub async fn next_turn(
     pool: &PgPool,
     actor: &Actor,
     session_id: SessionId,
     position: Position,
-    limit: u32,
-) -> Result<Vec<TurnRow>, StoreError> {
+) -> Result<Option<TurnRow>, StoreError> {
     let scope = Scope::of(actor);
-    let rows: Vec<Json<TurnRow>> = sqlx::query_scalar(
+    let row: Option<Json<TurnRow>> = sqlx::query_scalar(
         "SELECT row_to_json(t)
          FROM turns t JOIN sessions s ON s.session_id = t.session_id
          WHERE t.session_id = $1 AND s.tenant_id = $2 AND ($3::text IS NULL OR s.user_id = $3)
-           AND t.last_position > $4
-         ORDER BY t.last_position, t.turn_id LIMIT $5",
+           AND t.requested_position > $4
+         ORDER BY t.requested_position LIMIT 1",
     )
     .bind(session_id.0)
     .bind(scope.tenant)
     .bind(scope.user)
     .bind(position)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_optional(pool)
     .await
-    .map_err(|error| StoreError::from_sqlx("list turns", error))?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
+    .map_err(|error| StoreError::from_sqlx("look for a turn", error))?;
+    Ok(row.map(|row| row.0))
+}
+
+/// How many turns of all tenants have not ended.
+pub async fn unfinished_turns(pool: &PgPool) -> Result<i64, StoreError> {
+    sqlx::query_scalar("SELECT count(*) FROM turns WHERE ended_at IS NULL")
+        .fetch_one(pool)
+        .await
+        .map_err(|error| StoreError::from_sqlx("count unfinished turns", error))
 }
 
 /// Up to `limit` turns of all tenants that no worker has taken though they were accepted, or
@@ -88,21 +94,6 @@ pub async fn queued_turns(
            AND t.queued_at < $1
          ORDER BY t.requested_at LIMIT $2";
     unfinished(pool, query, older_than, limit).await
-}
-
-/// Up to `limit` turns of all tenants whose last attempt began before `started_before` and has
-/// not ended, the oldest first.
-pub async fn running_turns(
-    pool: &PgPool,
-    started_before: DateTime<Utc>,
-    limit: u32,
-) -> Result<Vec<TurnRow>, StoreError> {
-    // The first condition on a time lets the index be used: no attempt begins before its turn.
-    let query = "SELECT row_to_json(t) FROM turns t
-         WHERE t.ended_at IS NULL AND t.status = 'running' AND t.requested_at < $1
-           AND t.started_at < $1
-         ORDER BY t.requested_at LIMIT $2";
-    unfinished(pool, query, started_before, limit).await
 }
 
 async fn unfinished(

@@ -120,6 +120,10 @@ impl Conversation {
     /// What was said after the last answer, as one message: several tools may have answered.
     pub(crate) fn into_newest(self) -> Result<(Settings, NewMessage), ApiError> {
         let Self { settings, history, mut message } = self;
+        if !matches!(message.role, Role::User | Role::Tool) {
+            let detail = "with `session_id`, the last message must be a user's or a tool's";
+            return Err(ApiError::bad_request("invalid_messages", detail).with_field("messages"));
+        }
         let earlier = history.into_iter().rev().take_while(|said| said.role != Role::Assistant);
         for said in earlier {
             if said.role != message.role {

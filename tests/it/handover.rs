@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Client, Cluster, Transcript, eventually, invariants};
+use tests::{Client, Cluster, Transcript, eventually, found, invariants};
 
 use crate::support::{BINARY, SOON};
 
@@ -25,9 +25,15 @@ async fn end_at_once(cluster: &mut Cluster, name: &str) {
 
 /// The node whose worker has the turn.
 async fn holder(cluster: &mut Cluster, ann: &Client, turn: &str) -> &'static str {
-    let worker = ann.get(&format!("/v1/turns/{turn}")).await.expect(200).text("/worker_id");
-    let of = |name: &&str| worker.ends_with(&format!("-{}", cluster.node(name).pid()));
-    WORKERS.into_iter().find(of).unwrap_or_else(|| panic!("whose is {worker}?"))
+    let path = format!("/v1/turns/{turn}");
+    // The read model may be a moment behind the words.
+    found("somebody holds the turn", SOON, async || {
+        let shown = ann.get(&path).await.expect(200);
+        let worker = shown.json["worker_id"].as_str()?.to_owned();
+        let of = |name: &&str| worker.ends_with(&format!("-{}", cluster.node(name).pid()));
+        WORKERS.into_iter().find(of).filter(|_| shown.json["status"] == "running")
+    })
+    .await
 }
 
 /// How often an attempt was seen to begin.

@@ -115,7 +115,7 @@ pub struct Session {
     /// When it last changed.
     pub updated_at: Option<DateTime<Utc>>,
     /// Bytes that messages and settings take, about: for those who keep states in memory.
-    #[serde(skip)]
+    #[serde(default)]
     pub weight: usize,
 }
 

@@ -134,6 +134,24 @@ fn parts_fit_their_speaker() {
         (Role::Assistant, vec![text(), call()]),
         (Role::System, vec![text()]),
     ] {
-        assert!(when(&[created()], with(role, content)).inspect_result().is_ok());
+        let given = [created(), tool_called()];
+        assert!(when(&given, with(role, content)).inspect_result().is_ok());
+    }
+}
+
+/// The assistant, in messages the client kept, called a tool.
+fn tool_called() -> SessionEvent {
+    let said = NewMessage { role: Role::Assistant, content: vec![call()], name: None };
+    let messages = vec![message(message_id(900), None, &said, then())];
+    SessionEvent::MessagesImported { messages, at: then() }
+}
+
+#[test]
+fn a_tool_s_result_names_a_call() {
+    let other = ContentPart::ToolResult { tool_call_id: "other".to_owned(), content: json!(1) };
+    for given in [vec![created()], vec![created(), tool_called()]] {
+        let command = with(Role::Tool, vec![other.clone()]);
+        let error = when(&given, command).inspect_result().unwrap_err();
+        assert_eq!((error.code(), error.field()), ("invalid_content", Some("content")));
     }
 }

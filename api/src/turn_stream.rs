@@ -32,7 +32,9 @@ pub(crate) struct TurnStream {
 enum Source {
     /// As it comes.
     Live(Box<TurnWatch>),
-    /// Live frames can't be had; wait for the end.
+    /// The broker is away: look at what is stored until it is back.
+    Away,
+    /// A piece is lost for good; wait for the end.
     Blind,
     /// From what is stored.
     Stored(VecDeque<Arc<Frame>>),
@@ -73,14 +75,7 @@ impl TurnStream {
         cursor: Cursor,
         stored: bool,
     ) -> Self {
-        let watch = state.hub.watch(actor.tenant_id.clone(), turn_id, cursor, stored).await;
-        let source = watch.map_or_else(
-            |error| {
-                tracing::debug!(%error, %turn_id, "a turn is watched without the broker");
-                Source::Blind
-            },
-            |watch| Source::Live(Box::new(watch)),
-        );
+        let source = live(state, actor, turn_id, cursor, stored).await.unwrap_or(Source::Away);
         Self { state: state.clone(), actor: actor.clone(), turn_id, source, cursor }
     }
 
@@ -118,6 +113,15 @@ impl TurnStream {
                         self.source = Source::Blind;
                     }
                 },
+                Source::Away => {
+                    tokio::time::sleep(LOOK).await;
+                    let back =
+                        live(&self.state, &self.actor, self.turn_id, self.cursor, true).await;
+                    if let Some(live) = back {
+                        self.source = live;
+                        continue;
+                    }
+                }
                 Source::Blind => tokio::time::sleep(LOOK).await,
             }
             self.look().await?;
@@ -138,5 +142,23 @@ impl TurnStream {
             self.source = Source::Stored(frames);
         }
         Ok(())
+    }
+}
+
+/// Frames as they come, with those published before where `stored` says so; none while the
+/// broker is away.
+async fn live(
+    state: &ApiState,
+    actor: &Actor,
+    turn_id: TurnId,
+    cursor: Cursor,
+    stored: bool,
+) -> Option<Source> {
+    match state.hub.watch(actor.tenant_id.clone(), turn_id, cursor, stored).await {
+        Ok(watch) => Some(Source::Live(Box::new(watch))),
+        Err(error) => {
+            tracing::debug!(%error, %turn_id, "a turn can't be watched live");
+            None
+        }
     }
 }

@@ -21,6 +21,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a tool tries to connect, as the database may just be starting.
 const TOOL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a start waits for NATS.
+const BROKER_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What every role may need.
 #[derive(Clone)]
 pub(crate) struct App {
@@ -39,6 +42,11 @@ impl App {
         let worker_id = worker_id(config)?;
         let store = EventStore::new(pool(config)?);
         let broker = Broker::connect(nats_url(config)?, worker_id.as_str()).await?;
+        // Usually it is there, and the first streams are live; it may also come later.
+        let connected = broker.wait_until_connected();
+        if tokio::time::timeout(BROKER_PATIENCE, connected).await.is_err() {
+            tracing::warn!("NATS can't be reached yet; starting without it");
+        }
         let bus = CommandBus::new(
             store.clone(),
             Arc::new(SystemClock),

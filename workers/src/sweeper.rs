@@ -1,5 +1,6 @@
 //! The sweeper: turns that wait though no job stands for them any more (the queue was wiped,
-//! or was full) get one again. A job too many does no harm: its claim is refused by version.
+//! or was full) get one again. A job too many is refused by version; still, nothing is done
+//! while there are as many jobs as turns: then they wait because the workers are busy.
 
 use std::sync::Arc;
 use std::time::Duration;

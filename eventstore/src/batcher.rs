@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::append::{AppendCommand, Verdict};
 use crate::batch::append_batch;
+use crate::deadline::in_time;
 use crate::error::StoreError;
 use crate::event::Position;
 
@@ -24,9 +25,6 @@ const QUEUE: usize = 4096;
 const BATCH_EVENTS: usize = 1024;
 /// How long an append is tried again while the database is away.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longer than any statement may take (`PoolOptions::statement_timeout`) and than a connection
-/// takes to be had.
-const SILENCE: Duration = Duration::from_secs(12);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -151,7 +149,7 @@ impl Task {
         let mut pause = FIRST_PAUSE;
         loop {
             let commands: Vec<&AppendCommand> = batch.iter().map(|one| &one.command).collect();
-            match in_time(append_batch(&self.pool, &commands)).await {
+            match in_time("append", append_batch(&self.pool, &commands)).await {
                 Ok(verdicts) => return self.answer(batch, verdicts),
                 // Too much for one statement: half of it may do.
                 Err(error) if batch.len() > 1 && error.is_timeout() => {
@@ -199,14 +197,6 @@ impl Task {
             drop(one.reply.send(Ok(verdict)));
         }
     }
-}
-
-/// A server that is gone without a word answers nothing, not even a timeout.
-async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(SILENCE, call).await.unwrap_or_else(|_| {
-        let source = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        Err(StoreError::Unavailable { doing: "append", source })
-    })
 }
 
 /// Answers those whose patience ends before `next_try`; the others stay.

@@ -8,6 +8,7 @@
 mod append;
 mod batch;
 mod batcher;
+mod deadline;
 mod error;
 mod event;
 mod load;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::batcher::Batcher;
+use crate::deadline::in_time;
 
 /// The event store. Clones share one batcher; the last one dropped ends it.
 #[derive(Clone)]
@@ -62,12 +64,12 @@ impl EventStore {
 
     /// The position of the newest event, 0 in an empty log.
     pub async fn head(&self) -> Result<Position, StoreError> {
-        read::head(&self.pool).await
+        in_time("read the log's head", read::head(&self.pool)).await
     }
 
     /// The log's identity.
     pub async fn epoch(&self) -> Result<Uuid, StoreError> {
-        read::epoch(&self.pool).await
+        in_time("read the log's identity", read::epoch(&self.pool)).await
     }
 
     /// Up to `limit` events after `position`, in order.
@@ -76,7 +78,7 @@ impl EventStore {
         position: Position,
         limit: i64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        read::read_after(&self.pool, position, limit).await
+        in_time("read the log", read::read_after(&self.pool, position, limit)).await
     }
 
     /// Up to `limit` events of one stream after version `sequence`, in order.
@@ -87,7 +89,8 @@ impl EventStore {
         sequence: i64,
         limit: i64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        read::read_stream(&self.pool, aggregate_type, aggregate_id, sequence, limit).await
+        let read = read::read_stream(&self.pool, aggregate_type, aggregate_id, sequence, limit);
+        in_time("read a stream", read).await
     }
 
     /// The decoded events of one aggregate after version `sequence`, in order.
@@ -96,7 +99,7 @@ impl EventStore {
         aggregate_id: &str,
         sequence: i64,
     ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
-        load::load::<A>(&self.pool, aggregate_id, sequence).await
+        in_time("load a stream", load::load::<A>(&self.pool, aggregate_id, sequence)).await
     }
 
     /// What a command with this id did, if it was ever accepted.
@@ -106,7 +109,8 @@ impl EventStore {
         user_id: &str,
         command_id: &str,
     ) -> Result<Option<StoredCommand>, StoreError> {
-        read::find_command(&self.pool, tenant_id, user_id, command_id).await
+        let find = read::find_command(&self.pool, tenant_id, user_id, command_id);
+        in_time("look a command up", find).await
     }
 
     /// The connections, for what stands beside the log in the same database.

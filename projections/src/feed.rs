@@ -16,7 +16,6 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::deadline::read_within;
 use crate::event::{Batch, Event};
 use crate::positions::Positions;
 use crate::trouble::Trouble;
@@ -190,7 +189,7 @@ impl Feed {
         self.appended.borrow_and_update();
         loop {
             let position = self.position.unwrap_or_default();
-            let events = read_within(self.store.read_after(position, PAGE)).await?;
+            let events = self.store.read_after(position, PAGE).await?;
             let whole = length(&events) < PAGE;
             if !events.is_empty() {
                 self.set_live(false);
@@ -207,8 +206,8 @@ impl Feed {
     /// Learns which log this is and where it ends. Asked again after trouble: the database may
     /// have been restored to an earlier moment.
     async fn orient(&mut self) -> Result<(), StoreError> {
-        let epoch = read_within(self.store.epoch()).await?.to_string();
-        let head = read_within(self.store.head()).await?;
+        let epoch = self.store.epoch().await?.to_string();
+        let head = self.store.head().await?;
         self.epoch = epoch;
         if self.position.is_none_or(|position| head < position) {
             self.position = Some(head);

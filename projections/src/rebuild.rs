@@ -10,7 +10,7 @@ use eventstore::{EventStore, Position, StoreError};
 use sqlx::{Connection, PgConnection};
 
 use crate::batch::Target;
-use crate::deadline::{REBUILD, read_within, within};
+use crate::deadline::{REBUILD, within};
 use crate::event::Event;
 use crate::messages::Messages;
 use crate::parked::ParkedStreams;
@@ -193,6 +193,6 @@ async fn read(
     if limit == 0 {
         return Ok(Vec::new());
     }
-    let events = read_within(store.read_after(after, limit)).await?;
+    let events = store.read_after(after, limit).await?;
     Ok(events.into_iter().map(Event::decode).collect())
 }

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Target;
 use crate::checkpoint::State;
-use crate::deadline::read_within;
 use crate::event::{Batch, Event};
 use crate::feed::Feed;
 use crate::messages::Messages;
@@ -152,7 +151,7 @@ impl<P: Projection> Runner<P> {
         let name = P::MODEL.name();
         let failed = |error| RunnerError::Store(name, error);
         let state = apply::load(connection, P::MODEL).await.map_err(failed)?;
-        let head = read_within(self.context.store.head()).await.map_err(failed)?;
+        let head = self.context.store.head().await.map_err(failed)?;
         if state.position > head {
             return Err(RunnerError::Ahead { name, position: state.position, head });
         }
@@ -167,7 +166,7 @@ impl<P: Projection> Runner<P> {
             return Ok(None);
         }
         if self.behind {
-            let page = read_within(self.context.store.read_after(position, PAGE)).await?;
+            let page = self.context.store.read_after(position, PAGE).await?;
             self.behind = i64::try_from(page.len()).is_ok_and(|length| length == PAGE);
             return Ok(Some(vec![Event::decode_all(page)]));
         }

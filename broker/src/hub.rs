@@ -85,11 +85,6 @@ impl DeltaHub {
         Ok(watch)
     }
 
-    /// The number of turns watched now.
-    pub fn watched(&self) -> usize {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
     async fn shared(&self, key: Key) -> Result<Arc<Shared>, BrokerError> {
         if let Some(shared) = self.find(&key) {
             return Ok(shared);

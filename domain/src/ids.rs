@@ -52,8 +52,6 @@ uuid_id! {
     MessageId = "message id";
     /// A turn: one user message to one finished answer.
     TurnId = "turn id";
-    /// An event of the log.
-    EventId = "event id";
 }
 
 macro_rules! text_id {

@@ -26,9 +26,7 @@ pub use causes::Causes;
 pub use completion::{Completion, FinishReason, Timing, Usage};
 pub use content::{ContentPart, Message, Role};
 pub use cuts::{Cuts, ToolCallDelta};
-pub use ids::{
-    CommandId, EventId, InvalidId, MessageId, SessionId, TenantId, TurnId, UserId, WorkerId,
-};
+pub use ids::{CommandId, InvalidId, MessageId, SessionId, TenantId, TurnId, UserId, WorkerId};
 pub use models::{ModelSpec, Models};
 pub use settings::{Settings, SettingsPatch};
 pub use time::{Clock, Ids, SystemClock, SystemIds};

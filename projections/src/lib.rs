@@ -44,5 +44,5 @@ pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use runner::run;
 pub use scope::Page;
 pub use sessions::{SessionCursor, SessionFilter, SessionRow, get_session, list_sessions};
-pub use status::{ParkedStream, ProjectionStatus, list, parked_streams, table_hash};
+pub use status::{ParkedStream, ProjectionStatus, list, parked_streams};
 pub use turns::{TurnDetail, TurnRow, get_turn, next_turn, queued_turns, unfinished_turns};

@@ -3,8 +3,6 @@
 use eventstore::{Position, StoreError};
 use sqlx::{FromRow, PgPool};
 
-use crate::read_model::ReadModel;
-
 /// Where a projection stands.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, serde::Serialize)]
 pub struct ProjectionStatus {
@@ -66,16 +64,4 @@ pub async fn parked_streams(pool: &PgPool, limit: u32) -> Result<Vec<ParkedStrea
     .fetch_all(pool)
     .await
     .map_err(|error| StoreError::from_sqlx("list the parked streams", error))
-}
-
-/// A fingerprint of a read model's rows: equal rows, equal fingerprint.
-pub async fn table_hash(pool: &PgPool, model: ReadModel) -> Result<String, StoreError> {
-    let query = format!(
-        "SELECT md5(coalesce(string_agg(row, '' ORDER BY row), ''))
-         FROM (SELECT md5(t::text) AS row FROM {model} t) r"
-    );
-    sqlx::query_scalar(&query)
-        .fetch_one(pool)
-        .await
-        .map_err(|error| StoreError::from_sqlx("fingerprint a read model", error))
 }

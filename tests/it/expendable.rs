@@ -1,9 +1,9 @@
-//! What goes on without NATS, and after nothing was heard from it for a while.
+//! What goes on without NATS, and without what it held.
 
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Cluster, Transcript, eventually, found};
+use tests::{Cluster, Transcript, found};
 
 use crate::support::BINARY;
 
@@ -32,22 +32,6 @@ async fn a_running_turn_ends_while_nats_is_away() {
     let next = ann.send_message(&session, "still there?").await;
     cluster.nats.start_again().await.unwrap();
     assert_eq!(ann.ended(&next.id).await.text("/status"), "completed");
-}
-
-#[tokio::test]
-async fn a_worker_hears_of_a_turn_after_idling() {
-    let cluster = cluster().await;
-    let ann = cluster.client("all", "acme", "ann");
-    let session = ann.create_session().await;
-    ann.say(&session, "hello").await;
-    // Idleness is the condition here: a pull that had gone on for some seconds once went deaf.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let turn = ann.send_message(&session, "are you still there?").await;
-    let path = format!("/v1/turns/{}", turn.id);
-    eventually("the turn ends soon", Duration::from_secs(3), async || {
-        ann.get(&path).await.text("/status") == "completed"
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
+use super::sessions::find;
 use super::turns::last_event_id;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
@@ -58,14 +59,7 @@ pub(crate) async fn follow(
     let tenant = caller.actor.tenant_id.as_str();
     let hints = state.broker.subscribe_aggregate(tenant, SESSION, &id.to_string()).await.ok();
     let head = state.store.head().await?;
-    let session = match projections::get_session(state.pool(), &caller.actor, id).await? {
-        Some(session) => session,
-        None => {
-            position::wait(&state, Some(head)).await?;
-            let found = projections::get_session(state.pool(), &caller.actor, id).await?;
-            found.ok_or_else(ApiError::session_not_found)?
-        }
-    };
+    let session = find(&state, &caller, id).await?;
     let mut follower = Follower {
         first: None,
         after: session.last_position,

@@ -143,12 +143,21 @@ async fn read(
     min_position: Option<Position>,
 ) -> Result<SessionView, ApiError> {
     position::wait(state, min_position).await?;
-    let find = || projections::get_session(state.pool(), &caller.actor, id);
-    if let Some(row) = find().await? {
-        return Ok(row.into());
+    Ok(find(state, caller, id).await?.into())
+}
+
+/// The session, though it may have been opened a moment ago on another node.
+pub(crate) async fn find(
+    state: &ApiState,
+    caller: &Authenticated,
+    id: SessionId,
+) -> Result<SessionRow, ApiError> {
+    let look = || projections::get_session(state.pool(), &caller.actor, id);
+    if let Some(row) = look().await? {
+        return Ok(row);
     }
     position::wait_for_head(state).await?;
-    find().await?.map(SessionView::from).ok_or_else(ApiError::session_not_found)
+    look().await?.ok_or_else(ApiError::session_not_found)
 }
 
 /// `GET /v1/sessions`

@@ -246,7 +246,8 @@ impl CommandBus {
                 metadata: metadata.clone(),
             })
         };
-        let events = events.iter().map(new_event).collect::<Result<_, CommandError>>()?;
+        let events = events.iter().map(new_event).collect::<Result<Vec<_>, CommandError>>()?;
+        let last = events.len().saturating_sub(1);
         let stream = StreamAppend {
             aggregate_type: SESSION,
             aggregate_id: id.to_string(),
@@ -255,7 +256,7 @@ impl CommandBus {
         };
         Ok(AppendCommand {
             tenant_id: caller.actor.tenant_id.to_string(),
-            command: record,
+            records: record.into_iter().map(|one| CommandRecord { last, ..one }).collect(),
             streams: vec![stream],
         })
     }
@@ -306,6 +307,8 @@ fn record(
         command_id: command_id.to_string(),
         request_hash: hash.finalize().to_vec(),
         outcome: serde_json::to_string(reply)?,
+        first: 0,
+        last: 0,
     }))
 }
 

@@ -13,10 +13,13 @@ use crate::event::Position;
 #[derive(Default)]
 struct Columns<'a> {
     tenants: Vec<&'a str>,
-    users: Vec<Option<&'a str>>,
-    command_ids: Vec<Option<&'a str>>,
-    hashes: Vec<Option<&'a [u8]>>,
-    outcomes: Vec<Option<&'a str>>,
+    record_commands: Vec<i32>,
+    users: Vec<&'a str>,
+    command_ids: Vec<&'a str>,
+    hashes: Vec<&'a [u8]>,
+    outcomes: Vec<&'a str>,
+    firsts: Vec<i64>,
+    lasts: Vec<i64>,
     stream_commands: Vec<i32>,
     stream_types: Vec<&'a str>,
     stream_ids: Vec<&'a str>,
@@ -34,12 +37,16 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn push(&mut self, number: i32, command: &'a AppendCommand) {
-        let record = command.command.as_ref();
         self.tenants.push(&command.tenant_id);
-        self.users.push(record.map(|record| record.user_id.as_str()));
-        self.command_ids.push(record.map(|record| record.command_id.as_str()));
-        self.hashes.push(record.map(|record| record.request_hash.as_slice()));
-        self.outcomes.push(record.map(|record| record.outcome.as_str()));
+        for record in &command.records {
+            self.record_commands.push(number);
+            self.users.push(&record.user_id);
+            self.command_ids.push(&record.command_id);
+            self.hashes.push(&record.request_hash);
+            self.outcomes.push(&record.outcome);
+            self.firsts.push(i64::try_from(record.first).unwrap_or(i64::MAX));
+            self.lasts.push(i64::try_from(record.last).unwrap_or(i64::MAX));
+        }
         for stream in &command.streams {
             self.stream_commands.push(number);
             self.stream_types.push(stream.aggregate_type);
@@ -79,13 +86,17 @@ pub(crate) async fn append_batch(
     }
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT verdict, first_position, last_position, outcome FROM append_events(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+            $19, $20, $21)",
     )
     .bind(columns.tenants)
+    .bind(columns.record_commands)
     .bind(columns.users)
     .bind(columns.command_ids)
     .bind(columns.hashes)
     .bind(columns.outcomes)
+    .bind(columns.firsts)
+    .bind(columns.lasts)
     .bind(columns.stream_commands)
     .bind(columns.stream_types)
     .bind(columns.stream_ids)

@@ -23,6 +23,8 @@ use crate::event::Position;
 const QUEUE: usize = 4096;
 /// Events in one call.
 const BATCH_EVENTS: usize = 1024;
+/// Bytes in one call; a command with more goes alone.
+const BATCH_BYTES: usize = 8 << 20;
 /// How long an append is tried again while the database is away.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -31,6 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 struct Waiting {
     /// What no other command of its batch may touch.
     keys: Vec<String>,
+    events: usize,
+    bytes: usize,
     command: AppendCommand,
     reply: oneshot::Sender<Result<Verdict, StoreError>>,
     give_up: Instant,
@@ -61,9 +65,16 @@ impl Batcher {
     }
 
     pub(crate) async fn append(&self, command: AppendCommand) -> Result<Verdict, StoreError> {
+        command.check()?;
         let (reply, verdict) = oneshot::channel();
-        let give_up = Instant::now() + PATIENCE;
-        let waiting = Waiting { keys: keys(&command), command, reply, give_up };
+        let waiting = Waiting {
+            keys: command.keys(),
+            events: command.events(),
+            bytes: command.bytes(),
+            command,
+            reply,
+            give_up: Instant::now() + PATIENCE,
+        };
         self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closing,
@@ -116,14 +127,15 @@ impl Task {
     fn next_batch(&mut self) -> Vec<Waiting> {
         let mut taken: HashSet<String> = HashSet::new();
         let mut batch = Vec::new();
-        let mut events = 0;
+        let (mut events, mut bytes) = (0, 0);
         let mut later = Vec::new();
         while let Some(waiting) = self.backlog.pop_front() {
             if waiting.reply.is_closed() && waiting.give_up <= Instant::now() {
                 continue;
             }
-            let size: usize = waiting.command.streams.iter().map(|s| s.events.len()).sum();
-            if !batch.is_empty() && events + size > BATCH_EVENTS {
+            let full =
+                events + waiting.events > BATCH_EVENTS || bytes + waiting.bytes > BATCH_BYTES;
+            if full && !batch.is_empty() {
                 later.push(waiting);
                 break;
             }
@@ -131,7 +143,8 @@ impl Task {
             let free = waiting.keys.iter().all(|key| !taken.contains(key));
             taken.extend(waiting.keys.iter().cloned());
             if free {
-                events += size;
+                events += waiting.events;
+                bytes += waiting.bytes;
                 batch.push(waiting);
             } else {
                 later.push(waiting);
@@ -207,16 +220,4 @@ fn give_up(batch: Vec<Waiting>, next_try: Instant) -> Vec<Waiting> {
         drop(one.reply.send(Err(error)));
     }
     stay
-}
-
-/// Streams and the command id: what two commands of one batch may not share.
-fn keys(command: &AppendCommand) -> Vec<String> {
-    let streams = command
-        .streams
-        .iter()
-        .map(|stream| format!("{}/{}", stream.aggregate_type, stream.aggregate_id));
-    let record = command.command.iter().map(|record| {
-        format!("\0{}\0{}\0{}", command.tenant_id, record.user_id, record.command_id)
-    });
-    streams.chain(record).collect()
 }

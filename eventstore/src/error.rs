@@ -36,6 +36,9 @@ pub enum StoreError {
     /// The shared table shape couldn't be read.
     #[error("a stream could not be read")]
     Repository(#[source] cqrs_es::persist::PersistenceError),
+    /// An append that contradicts itself.
+    #[error("the append is malformed: {0}")]
+    Malformed(String),
     /// Too many appends wait already.
     #[error("the append queue is full")]
     Overloaded,

@@ -1,9 +1,9 @@
-//! The log in Postgres: append, load a stream, read in order.
+//! The log in Postgres: append, load a stream, read in order; and snapshots of long streams.
 //!
 //! Positions are 1..N without a hole and in commit order, so a reader needs no more than
 //! `position > $1 ORDER BY position`. Appends go through one task that batches what is
 //! waiting ([`EventStore::append`]); the SQL function that decides and writes a batch is in
-//! `migrations/0001_log.up.sql`. Payloads are written and read here and nowhere else.
+//! `migrations/0004_grouped_appends.up.sql`. Payloads are written and read here and nowhere else.
 
 mod append;
 mod batch;
@@ -15,6 +15,7 @@ mod load;
 mod migrate;
 mod pool;
 mod read;
+mod snapshot;
 
 pub use append::{AppendCommand, CommandRecord, NewEvent, StreamAppend, Verdict};
 pub use error::StoreError;
@@ -23,9 +24,11 @@ pub use load::LoadedEvent;
 pub use migrate::{Migration, MigrationState, migrate_down, migrate_up, migrations};
 pub use pool::{PoolOptions, connect};
 pub use read::StoredCommand;
+pub use snapshot::Snapshot;
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -111,6 +114,36 @@ impl EventStore {
     ) -> Result<Option<StoredCommand>, StoreError> {
         let find = read::find_command(&self.pool, tenant_id, user_id, command_id);
         in_time("look a command up", find).await
+    }
+
+    /// The newest snapshot of an aggregate, if there is one that can be relied on. One of
+    /// another `shape` is left alone; one that is broken, or that the log contradicts, is
+    /// deleted. Neither is an error: the log has everything.
+    pub async fn load_snapshot<S: DeserializeOwned>(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        shape: &str,
+    ) -> Result<Option<Snapshot<S>>, StoreError> {
+        let load = snapshot::load(&self.pool, aggregate_type, aggregate_id, shape);
+        in_time("load a snapshot", load).await
+    }
+
+    /// Keeps `state_json`, the fold of an aggregate's events up to `version`, as its snapshot.
+    /// `shape` names the JSON's shape; who changes the state or how it is folded changes the
+    /// name. An existing one of this shape that is as new stays, and nothing is kept for a
+    /// version that isn't in the log.
+    pub async fn save_snapshot(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        version: i64,
+        shape: &str,
+        state_json: &str,
+    ) -> Result<(), StoreError> {
+        let save =
+            snapshot::save(&self.pool, aggregate_type, aggregate_id, version, shape, state_json);
+        in_time("save a snapshot", save).await
     }
 
     /// The connections, for what stands beside the log in the same database.

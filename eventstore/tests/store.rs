@@ -1,5 +1,5 @@
 //! The event store against a real Postgres: what it promises under races, crashes, cut
-//! connections, impatient callers and bad input.
+//! connections, impatient callers and bad input; and its snapshots.
 
 #[cfg(test)]
 #[path = "store/basics.rs"]
@@ -14,11 +14,17 @@ mod compatibility;
 #[path = "store/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "store/groups.rs"]
+mod groups;
+#[cfg(test)]
 #[path = "store/proxy.rs"]
 mod proxy;
 #[cfg(test)]
 #[path = "store/races.rs"]
 mod races;
+#[cfg(test)]
+#[path = "store/snapshots.rs"]
+mod snapshots;
 #[cfg(test)]
 #[path = "store/support.rs"]
 mod support;

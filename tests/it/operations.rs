@@ -125,8 +125,8 @@ async fn append_raw(pool: &sqlx::PgPool, session: &str, name: &str, payload: &Va
         "SELECT appended.* FROM
             (SELECT max(sequence) AS version FROM events WHERE aggregate_id = $1) AS v,
             append_events(
-                ARRAY['acme'], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[],
-                ARRAY[NULL]::text[], ARRAY[1], ARRAY['session'], ARRAY[$1], ARRAY[v.version],
+                ARRAY['acme'], '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+                ARRAY[1], ARRAY['session'], ARRAY[$1], ARRAY[v.version],
                 ARRAY[1], ARRAY[gen_random_uuid()], ARRAY['session'], ARRAY[$1],
                 ARRAY[v.version + 1], ARRAY[$2], ARRAY['1.0'], ARRAY[$3], ARRAY['{}']) AS appended",
     )

@@ -38,7 +38,7 @@ async fn a_repeat_answers_as_the_first_time_and_changes_nothing() {
     let again = remembered("c-1", "body", vec![stream("a", 3, 2)]);
     match store.append(again).await.unwrap() {
         Verdict::Duplicate { first: 1, last: 2, outcome: Some(outcome) } => {
-            assert_eq!(outcome.get(), first.command.as_ref().unwrap().outcome);
+            assert_eq!(outcome.get(), first.records[0].outcome);
         }
         other => panic!("{other:?}"),
     }
@@ -46,7 +46,7 @@ async fn a_repeat_answers_as_the_first_time_and_changes_nothing() {
     assert!(matches!(store.append(other_body).await.unwrap(), Verdict::Reused));
     // Another user may use the same id.
     let mut other_user = remembered("c-1", "another body", vec![stream("b", 0, 1)]);
-    other_user.command.as_mut().unwrap().user_id = "bob".to_owned();
+    other_user.records[0].user_id = "bob".to_owned();
     assert!(matches!(store.append(other_user).await.unwrap(), Verdict::Appended { .. }));
 
     assert_eq!(store.head().await.unwrap(), 4);
@@ -132,6 +132,20 @@ async fn migrations_go_up_and_down_and_up() {
     assert_eq!(schema(&pool).await, Vec::<String>::new());
     migrate_up(&pool).await.unwrap();
     assert_eq!(schema(&pool).await, before);
+}
+
+#[tokio::test]
+async fn the_released_append_function_comes_back_as_it_was() {
+    let text = "SELECT pg_get_functiondef('append_events'::regproc)";
+    let released = pool(&empty_database().await, 1);
+    let migration = include_str!("../../../migrations/0001_log.up.sql");
+    sqlx::raw_sql(migration).execute(&released).await.unwrap();
+    let released: String = sqlx::query_scalar(text).fetch_one(&released).await.unwrap();
+
+    let pool = pool(&database().await, 1);
+    migrate_down(&pool, 3).await.unwrap();
+    let restored: String = sqlx::query_scalar(text).fetch_one(&pool).await.unwrap();
+    assert_eq!(restored, released);
 }
 
 #[tokio::test]

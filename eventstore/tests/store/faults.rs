@@ -2,30 +2,16 @@
 
 use std::time::Duration;
 
-use eventstore::{
-    AppendCommand, EventStore, PoolOptions, StoreError, Verdict, connect, migrate_up,
-};
+use eventstore::{EventStore, PoolOptions, StoreError, Verdict, connect, migrate_up};
 use futures::future::join_all;
 use local::{DATABASE, Postgres, PostgresOptions, TemporaryFolder};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::checks::{assert_in_order, assert_stands, positions, whole_log};
 use crate::proxy::Proxy;
 use crate::support::{
-    Hold, command, database, eventually, pool, raw, remembered, store, stream, until_waiting,
+    Hold, command, database, eventually, pool, raw, remembered, start, store, stream, until_waiting,
 };
-
-/// Starts `append` and lets the batcher have it.
-async fn start(
-    store: &EventStore,
-    append: AppendCommand,
-) -> JoinHandle<Result<Verdict, StoreError>> {
-    let store = store.clone();
-    let task = tokio::spawn(async move { store.append(append).await });
-    tokio::task::yield_now().await;
-    task
-}
 
 #[tokio::test]
 async fn what_is_malformed_hurts_nobody_else_in_its_batch() {
@@ -41,7 +27,7 @@ async fn what_is_malformed_hurts_nobody_else_in_its_batch() {
             remembered(&format!("c-{number}"), "b", vec![stream(&number.to_string(), 0, 2)]);
         match number {
             5 => append.streams[0].events[1].payload = "{not json".to_owned(),
-            11 => append.command.as_mut().unwrap().outcome = "nor this".to_owned(),
+            11 => append.records[0].outcome = "nor this".to_owned(),
             _ => {}
         }
         tasks.push((number, append.clone(), start(&store, append).await));
@@ -60,7 +46,7 @@ async fn what_is_malformed_hurts_nobody_else_in_its_batch() {
         match (number, result) {
             (5 | 11, Err(StoreError::Database { .. })) => {
                 assert!(positions(&log, &append).is_empty());
-                let id = &append.command.as_ref().unwrap().command_id;
+                let id = &append.records[0].command_id;
                 assert!(store.find_command("acme", "ann", id).await.unwrap().is_none());
             }
             (_, Ok(Verdict::Appended { first, last })) => assert_stands(&log, &append, first, last),

@@ -105,9 +105,9 @@ fn check_duplicate(
     (first, last): (Position, Position),
     by_id: bool,
 ) {
-    let id = command.command.as_ref().map(|record| &record.command_id);
+    let id = command.records.first().map(|record| &record.command_id);
     let original = asked.iter().map(|one| &one.command).find(|other| {
-        let same = other.command.as_ref().map(|record| &record.command_id) == id;
+        let same = other.records.first().map(|record| &record.command_id) == id;
         let itself = event_ids(other).next() == event_ids(command).next();
         (itself || by_id && same) && positions(log, other).first() == Some(&first)
     });
@@ -230,8 +230,8 @@ async fn open_transactions(url: String, writer: u64) -> usize {
         let id = format!("{writer}-{number}");
         sqlx::query(
             "SELECT * FROM append_events(
-                ARRAY['acme'], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[],
-                ARRAY[NULL]::text[], ARRAY[1], ARRAY['account'], ARRAY[$1], ARRAY[0]::bigint[],
+                ARRAY['acme'], '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+                ARRAY[1], ARRAY['account'], ARRAY[$1], ARRAY[0]::bigint[],
                 ARRAY[1, 1], ARRAY[gen_random_uuid(), gen_random_uuid()],
                 ARRAY['account', 'account'], ARRAY[$1, $1], ARRAY[1, 2]::bigint[],
                 ARRAY['Noted', 'Noted'], ARRAY['1.0', '1.0'], ARRAY['{}', '{}'], ARRAY['{}', '{}'])",

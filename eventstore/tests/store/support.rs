@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use eventstore::{
-    AppendCommand, CommandRecord, EventStore, NewEvent, PoolOptions, StreamAppend, connect,
-    migrate_up,
+    AppendCommand, CommandRecord, EventStore, NewEvent, PoolOptions, StoreError, StreamAppend,
+    Verdict, connect, migrate_up,
 };
 use local::{Postgres, PostgresOptions, TemporaryFolder};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// The lock under which the append function works.
@@ -138,16 +139,34 @@ pub(crate) fn stream(id: &str, expected: i64, count: usize) -> StreamAppend {
 
 /// A command on `streams` that is not remembered.
 pub(crate) fn command(streams: Vec<StreamAppend>) -> AppendCommand {
-    AppendCommand { tenant_id: "acme".to_owned(), command: None, streams }
+    AppendCommand { tenant_id: "acme".to_owned(), records: Vec::new(), streams }
 }
 
 /// The same, remembered as `id` with a hash made of `body`.
 pub(crate) fn remembered(id: &str, body: &str, streams: Vec<StreamAppend>) -> AppendCommand {
-    let record = CommandRecord {
+    let events: usize = streams.iter().map(|stream| stream.events.len()).sum();
+    AppendCommand { records: vec![record(id, body, 0, events - 1)], ..command(streams) }
+}
+
+/// A record of the events `first` to `last`.
+pub(crate) fn record(id: &str, body: &str, first: usize, last: usize) -> CommandRecord {
+    CommandRecord {
         user_id: "ann".to_owned(),
         command_id: id.to_owned(),
         request_hash: body.as_bytes().to_vec(),
         outcome: serde_json::json!({ "body": body }).to_string(),
-    };
-    AppendCommand { command: Some(record), ..command(streams) }
+        first,
+        last,
+    }
+}
+
+/// Starts `append` and lets the batcher have it.
+pub(crate) async fn start(
+    store: &EventStore,
+    append: AppendCommand,
+) -> JoinHandle<Result<Verdict, StoreError>> {
+    let store = store.clone();
+    let task = tokio::spawn(async move { store.append(append).await });
+    tokio::task::yield_now().await;
+    task
 }

@@ -81,4 +81,8 @@ pub struct Completion {
     /// How it was cut into deltas as it was published.
     #[serde(default)]
     pub cuts: Cuts,
+    /// The code of what cut the answer short, if it wasn't the model or the user:
+    /// `insufficient_quota`, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
 }

@@ -52,6 +52,29 @@ uuid_id! {
     MessageId = "message id";
     /// A turn: one user message to one finished answer.
     TurnId = "turn id";
+    /// A user's account.
+    AccountId = "account id";
+    /// A hold on an account: for a turn, the turn's own id.
+    ReservationId = "reservation id";
+}
+
+/// The namespace of accounts' ids (a random UUID, once and for all).
+const ACCOUNTS: Uuid = Uuid::from_u128(0x6f9d_1c4e_52b7_4c0a_9a38_d1e0_7f3b_2a64);
+
+impl AccountId {
+    /// The account of a user: it follows from who they are (`UUIDv5`, RFC 9562), so that
+    /// nobody has to look it up.
+    pub fn of(tenant_id: &TenantId, user_id: &UserId) -> Self {
+        // A tenant's id has no slash.
+        let name = format!("{tenant_id}/{user_id}");
+        Self(Uuid::new_v5(&ACCOUNTS, name.as_bytes()))
+    }
+}
+
+impl From<TurnId> for ReservationId {
+    fn from(turn_id: TurnId) -> Self {
+        Self(turn_id.0)
+    }
 }
 
 macro_rules! text_id {
@@ -117,6 +140,13 @@ text_id! {
     CommandId = "command id", is_printable, "1 to 255 printable characters";
     /// A worker process.
     WorkerId = "worker id", is_printable, "1 to 255 printable characters";
+}
+
+impl TenantId {
+    /// Whose the deployment's own events are: its catalog. No caller may have it.
+    pub fn deployment() -> Self {
+        Self("_deployment".to_owned())
+    }
 }
 
 impl UserId {

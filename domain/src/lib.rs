@@ -11,12 +11,17 @@
 //! 3. Run the golden test with `UPDATE_GOLDEN=1`; commit the new file. Files that already
 //!    exist must never change: they are what the log holds.
 
+pub mod billing;
+pub mod catalog;
 mod causes;
 pub mod completion;
 pub mod content;
+mod credits;
 mod cuts;
 pub mod ids;
 pub mod models;
+pub mod prices;
+pub mod quota;
 pub mod session;
 pub mod settings;
 pub mod time;
@@ -25,9 +30,14 @@ pub mod tokens;
 pub use causes::Causes;
 pub use completion::{Completion, FinishReason, Timing, Usage};
 pub use content::{ContentPart, Message, Role};
+pub use credits::{Credits, InvalidCredits};
 pub use cuts::{Cuts, ToolCallDelta};
-pub use ids::{CommandId, InvalidId, MessageId, SessionId, TenantId, TurnId, UserId, WorkerId};
-pub use models::{ModelSpec, Models};
+pub use ids::{
+    AccountId, CommandId, InvalidId, MessageId, ReservationId, SessionId, TenantId, TurnId, UserId,
+    WorkerId,
+};
+pub use models::{ModelSpec, Models, Status};
+pub use prices::{Price, PriceBook, PriceEntry};
 pub use settings::{Settings, SettingsPatch};
 pub use time::{Clock, Ids, SystemClock, SystemIds};
 

@@ -14,8 +14,9 @@ pub use command::{
     TurnIds, UpdateSession,
 };
 pub use decide::{Context, decide};
-pub use decide_turn::MAX_ATTEMPTS;
+pub use decide_turn::{ATTEMPT_AT_WORK, MAX_ATTEMPTS};
 pub use event::{SessionEvent, TurnError};
+pub(crate) use prompt::prompt;
 pub use prompt::{Prompt, prompt_for};
 pub use rejection::{Rejection, RejectionKind};
 pub use state::{Session, SessionStatus, Turn, TurnStatus};

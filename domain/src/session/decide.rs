@@ -10,13 +10,12 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::content::{ContentPart, Role};
-use crate::models::Models;
+use crate::models::{ModelSpec, Models};
 use crate::session::command::{CreateSession, NewMessage, SessionCommand, UpdateSession};
 use crate::session::decide_turn as turns;
 use crate::session::event::SessionEvent;
 use crate::session::rejection::Rejection;
 use crate::session::state::{Session, SessionStatus};
-use crate::settings::Settings;
 use crate::{Actor, ActorRole};
 
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -127,7 +126,8 @@ pub(super) fn created(
     check_title(create.title.as_deref())?;
     check_tags(&create.tags)?;
     check_metadata(&create.metadata)?;
-    check_settings(&create.settings, &context.models)?;
+    create.settings.validate()?;
+    check_model(create.settings.model.as_deref(), &context.models)?;
     Ok(SessionEvent::SessionCreated {
         tenant_id: context.actor.tenant_id.clone(),
         user_id: context.actor.user_id.clone(),
@@ -154,7 +154,10 @@ fn update_session(
     }
     if let Some(patch) = &update.settings {
         let settings = session.settings.patched(patch);
-        check_settings(&settings, &context.models)?;
+        settings.validate()?;
+        if settings.model != session.settings.model {
+            check_model(settings.model.as_deref(), &context.models)?;
+        }
         if settings != session.settings {
             events.push(SessionEvent::SettingsChanged { settings, at });
         }
@@ -224,12 +227,17 @@ fn check_metadata(metadata: &BTreeMap<String, Value>) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Settings may stand without a model, but not with an unknown one.
-fn check_settings(settings: &Settings, models: &Models) -> Result<(), Rejection> {
-    settings.validate()?;
-    match &settings.model {
-        Some(name) if models.get(name).is_none() => Err(Rejection::UnknownModel(name.clone())),
-        _ => Ok(()),
+/// Settings may stand without a model, but not with one that can't be had.
+fn check_model(name: Option<&str>, models: &Models) -> Result<(), Rejection> {
+    name.map_or(Ok(()), |name| offered(name, models).map(drop))
+}
+
+/// The model called `name`, if new turns may ask for it.
+pub(super) fn offered<'a>(name: &str, models: &'a Models) -> Result<&'a ModelSpec, Rejection> {
+    match models.get(name) {
+        None => Err(Rejection::UnknownModel(name.to_owned())),
+        Some(model) if !model.is_enabled() => Err(Rejection::ModelDisabled(name.to_owned())),
+        Some(model) => Ok(model),
     }
 }
 

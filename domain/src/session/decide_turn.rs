@@ -16,9 +16,16 @@ use crate::session::rejection::Rejection;
 use crate::session::state::{Session, SessionStatus, Turn, TurnStatus};
 use crate::settings::Settings;
 
+/// In `stopped_by`: the turn was ended while an attempt was at it, which tells the account by
+/// itself what it used.
+pub const ATTEMPT_AT_WORK: &str = "attempt_at_work";
+
 /// Attempts at one turn that may be lost with their workers, after which it fails. One that was
 /// given back in good order does not count.
 pub const MAX_ATTEMPTS: u32 = 3;
+
+/// Messages before the newest of a stateless call: each is placed, billed and stored.
+const MAX_HISTORY: usize = 10_000;
 
 /// How long a turn that was asked to stop may hold back the one that interrupted it.
 const STOPPING_AT_MOST: TimeDelta = TimeDelta::seconds(5);
@@ -111,6 +118,9 @@ pub(super) fn create_completion(
     create: &CreateCompletion,
     context: &Context,
 ) -> Result<Vec<SessionEvent>, Rejection> {
+    if create.history.len() > MAX_HISTORY {
+        return Err(Rejection::TooMany { what: "messages", limit: "10000 earlier ones" });
+    }
     decide::check_message(&create.message)?;
     create.history.iter().try_for_each(decide::check_earlier_message)?;
     if create.history.len() != create.history_ids.len() {
@@ -186,7 +196,8 @@ pub(super) fn start_attempt(
         if !overdue {
             return Err(Rejection::EarlierTurnStopping);
         }
-        events.push(cancelled_empty(*earlier, stopping, context));
+        // Its worker may still be at it, and tells later what it used.
+        events.push(cancelled_without_its_attempt(*earlier, stopping, context));
     }
     let lost = turn.lost + u32::from(turn.status == TurnStatus::Running);
     events.push(if lost >= MAX_ATTEMPTS {
@@ -225,7 +236,7 @@ pub(super) fn release_attempt(
     }
     let turn = held_by(session, turn_id, attempt)?;
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_empty(turn_id, turn, context)]);
+        return Ok(vec![cancelled_without_its_attempt(turn_id, turn, context)]);
     }
     Ok(vec![SessionEvent::AttemptReleased { turn_id, attempt, at: context.now }])
 }
@@ -292,7 +303,7 @@ fn turn_settings(wanted: &Settings, context: &Context) -> Result<(Settings, Stri
 
 fn model_for<'a>(wanted: &Settings, models: &'a Models) -> Result<&'a ModelSpec, Rejection> {
     match &wanted.model {
-        Some(name) => models.get(name).ok_or_else(|| Rejection::UnknownModel(name.clone())),
+        Some(name) => decide::offered(name, models),
         None => models.default_model().ok_or(Rejection::NoModel),
     }
 }
@@ -335,6 +346,15 @@ fn in_its_place(completion: &Completion, turn: &Turn) -> Completion {
     Completion { message, ..completion.clone() }
 }
 
+/// A turn that is ended though its attempt has not said how far it came.
+fn cancelled_without_its_attempt(turn_id: TurnId, turn: &Turn, context: &Context) -> SessionEvent {
+    let mut event = cancelled_empty(turn_id, turn, context);
+    if let SessionEvent::TurnCancelled { completion: Some(completion), .. } = &mut event {
+        completion.stopped_by = Some(ATTEMPT_AT_WORK.to_owned());
+    }
+    event
+}
+
 /// The message is kept though empty: a message that interrupted the turn follows it.
 fn cancelled_empty(turn_id: TurnId, turn: &Turn, context: &Context) -> SessionEvent {
     let message = Message {
@@ -350,6 +370,7 @@ fn cancelled_empty(turn_id: TurnId, turn: &Turn, context: &Context) -> SessionEv
         usage: Usage::default(),
         timing: Timing::default(),
         cuts: Cuts::default(),
+        stopped_by: None,
     };
     let (attempt, at) = (turn.attempt, context.now);
     SessionEvent::TurnCancelled { turn_id, attempt, completion: Some(completion), at }

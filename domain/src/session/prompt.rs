@@ -10,11 +10,14 @@
 
 mod pairs;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::content::{ContentPart, Message, Role};
+use crate::ids::MessageId;
 use crate::models::ModelSpec;
 use crate::session::state::{Session, Turn};
+use crate::settings::Settings;
 use crate::tokens;
 
 /// A prompt, ready for a provider.
@@ -28,13 +31,32 @@ pub struct Prompt {
     pub dropped: usize,
 }
 
+impl Prompt {
+    /// About how many tokens it has, rather too many than too few; `settings` may bring tools.
+    pub fn estimated_tokens(&self, settings: &Settings) -> u32 {
+        size_of(&self.messages)
+            .saturating_add(self.system.as_deref().map_or(0, tokens::cautious))
+            .saturating_add(size_of_tools(settings))
+    }
+}
+
 /// The prompt for `turn`, within what `model` holds.
 pub fn prompt_for(session: &Session, turn: &Turn, model: &ModelSpec) -> Prompt {
-    let branch = branch(session, turn);
-    let system = turn.settings.system_prompt.clone();
+    prompt(turn.message_id, &turn.settings, model, |id| session.messages.get(&id).cloned())
+}
+
+/// The prompt for an answer to the message called `newest`; `find` knows the messages.
+pub(crate) fn prompt(
+    newest: MessageId,
+    settings: &Settings,
+    model: &ModelSpec,
+    find: impl Fn(MessageId) -> Option<Arc<Message>>,
+) -> Prompt {
+    let branch = branch(newest, find);
+    let system = settings.system_prompt.clone();
     let instructions = branch.iter().take_while(|message| message.role == Role::System).count();
     let (instructions, history) = branch.split_at(instructions);
-    let room = room_for_history(turn, model, system.as_deref());
+    let room = room_for_history(settings, model);
     let start = window_start(history, room.saturating_sub(size_of(instructions)));
     Prompt { system, dropped: start, messages: [instructions, &history[start..]].concat() }
 }
@@ -45,18 +67,19 @@ fn size_of(messages: &[Arc<Message>]) -> u32 {
 
 /// The path from the root to the message to answer, without what says nothing and without
 /// tool calls that nobody answered.
-fn branch(session: &Session, turn: &Turn) -> Vec<Arc<Message>> {
+fn branch(
+    newest: MessageId,
+    find: impl Fn(MessageId) -> Option<Arc<Message>>,
+) -> Vec<Arc<Message>> {
     let mut path = Vec::new();
-    let mut next = Some(turn.message_id);
-    while let Some(message) = next.and_then(|id| session.messages.get(&id)) {
-        // A parent is always older than its child; anything else would be a loop.
-        if path.len() > session.messages.len() {
-            break;
-        }
-        if !message.content.iter().all(ContentPart::is_blank) {
-            path.push(Arc::clone(message));
-        }
+    // A parent is always older than its child; anything else would be a loop.
+    let mut seen = HashSet::new();
+    let mut next = Some(newest);
+    while let Some(message) = next.filter(|id| seen.insert(*id)).and_then(&find) {
         next = message.parent_id;
+        if !message.content.iter().all(ContentPart::is_blank) {
+            path.push(message);
+        }
     }
     path.reverse();
     pairs::paired(path)
@@ -64,14 +87,18 @@ fn branch(session: &Session, turn: &Turn) -> Vec<Arc<Message>> {
 
 /// The answer's share of the context is kept free: what was asked for, or else the model's
 /// longest answer, but no more than half.
-fn room_for_history(turn: &Turn, model: &ModelSpec, system: Option<&str>) -> u32 {
-    let answer = turn.settings.max_tokens.unwrap_or(model.max_output).min(model.context / 2);
-    let options = turn.settings.provider_options.get("tools").map(ToString::to_string);
+fn room_for_history(settings: &Settings, model: &ModelSpec) -> u32 {
+    let answer = settings.max_tokens.unwrap_or(model.max_output).min(model.context / 2);
     model
         .context
         .saturating_sub(answer)
-        .saturating_sub(system.map_or(0, tokens::cautious))
-        .saturating_sub(options.as_deref().map_or(0, tokens::cautious))
+        .saturating_sub(settings.system_prompt.as_deref().map_or(0, tokens::cautious))
+        .saturating_sub(size_of_tools(settings))
+}
+
+fn size_of_tools(settings: &Settings) -> u32 {
+    let tools = settings.provider_options.get("tools").map(ToString::to_string);
+    tools.as_deref().map_or(0, tokens::cautious)
 }
 
 /// The first message of the oldest turn that still fits.

@@ -12,6 +12,8 @@ pub enum RejectionKind {
     Conflict,
     /// It can never be accepted as it stands.
     Invalid,
+    /// It is there, but not for this caller, or not now.
+    Forbidden,
 }
 
 /// A refused command. Nothing was written.
@@ -77,6 +79,9 @@ pub enum Rejection {
     /// Not one of the deployment's models.
     #[error("there is no model called {0:?}; GET /v1/models lists them")]
     UnknownModel(String),
+    /// A model that is no longer, or not yet, on offer.
+    #[error("the model {0:?} is disabled; GET /v1/models lists those on offer")]
+    ModelDisabled(String),
     /// More output than the model gives.
     #[error("`max_tokens` is {asked}; {model} gives at most {limit}")]
     MaxTokensTooLarge {
@@ -112,6 +117,7 @@ impl Rejection {
             Self::InvalidContent(_) => "invalid_content",
             Self::InvalidSetting(_) => "invalid_setting",
             Self::UnknownModel(_) => "model_not_found",
+            Self::ModelDisabled(_) => "model_disabled",
             Self::MaxTokensTooLarge { .. } => "max_tokens_too_large",
             Self::NoModel => "no_model",
         }
@@ -129,6 +135,7 @@ impl Rejection {
             | Self::TurnFinished
             | Self::AttemptSuperseded
             | Self::EarlierTurnStopping => RejectionKind::Conflict,
+            Self::ModelDisabled(_) => RejectionKind::Forbidden,
             Self::ParentNotFound
             | Self::EmptyMessage
             | Self::MessageTooLarge { .. }
@@ -144,7 +151,7 @@ impl Rejection {
     pub fn field(&self) -> Option<&'static str> {
         match self {
             Self::InvalidSetting(invalid) => Some(invalid.field),
-            Self::UnknownModel(_) => Some("model"),
+            Self::UnknownModel(_) | Self::ModelDisabled(_) => Some("model"),
             Self::MaxTokensTooLarge { .. } => Some("max_tokens"),
             Self::ParentNotFound => Some("parent_id"),
             Self::EmptyTag => Some("tags"),

@@ -6,8 +6,8 @@ use domain::{ActorRole, Completion, FinishReason, Message, Role, Usage};
 use crate::given::{
     actor, answer, answered, cancel, cancelled_at, complete, confirm, deleted, empty_answer, fail,
     failed_at, interrupt, message_id, now, owner, past, queued, release, released, released_at,
-    running, start, started, started_at, stop_asked, stop_asked_at, then, trouble, turn_id, when,
-    when_by, when_worker, worker,
+    running, start, started, started_at, stop_asked, stop_asked_at, then, trouble, turn_id, untold,
+    when, when_by, when_worker, worker,
 };
 
 #[test]
@@ -100,7 +100,7 @@ fn a_turn_given_back_can_be_stopped() {
 #[test]
 fn a_stopping_turn_given_back_has_stopped() {
     let stopping = past(&[&running(), &[stop_asked(1)]]);
-    let empty = empty_answer(1, now());
+    let empty = untold(empty_answer(1, now()));
     when_worker(&stopping, release(1, 1)).then_expect_events(vec![cancelled_at(
         1,
         1,

@@ -6,7 +6,7 @@ use domain::session::{Rejection, SessionEvent};
 use crate::given::{
     answer, answered, cancel, cancelled_at, completed, confirm, empty_answer, fail, interrupted_at,
     message_id, now, past, queued, requested_at, running, settings, start, started_at, stop_asked,
-    stop_asked_at, then, when, when_worker,
+    stop_asked_at, then, untold, when, when_worker,
 };
 
 fn stopping() -> Vec<SessionEvent> {
@@ -83,7 +83,7 @@ fn the_next_turn_waits_for_the_one_it_interrupted() {
 fn the_next_turn_does_not_wait_for_ever() {
     let long_ago = interrupted_at(now() - TimeDelta::seconds(5));
     when_worker(&long_ago, start(2, false)).then_expect_events(vec![
-        cancelled_at(1, 1, empty_answer(1, now()), now()),
+        cancelled_at(1, 1, untold(empty_answer(1, now())), now()),
         started_at(2, 1, now()),
     ]);
 }

@@ -51,6 +51,18 @@ fn everything_comes_in_one_go() {
 }
 
 #[test]
+fn a_history_has_an_end() {
+    let of = |count: usize| {
+        let history = vec![said(Role::User, "a"); count];
+        let history_ids = (1..=count as u128).map(message_id).collect();
+        when(&[], command(CreateCompletion { history, history_ids, ..call() })).inspect_result()
+    };
+    assert!(of(10_000).is_ok());
+    let error = Rejection::TooMany { what: "messages", limit: "10000 earlier ones" };
+    assert_eq!(of(10_001), Err(error));
+}
+
+#[test]
 fn without_history_nothing_is_imported() {
     let first = CreateCompletion { history: vec![], history_ids: vec![], ..call() };
     let events = when(&[], command(first)).inspect_result().unwrap();

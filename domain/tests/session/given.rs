@@ -80,11 +80,8 @@ pub(crate) fn now() -> DateTime<Utc> {
 pub(crate) fn context() -> Context {
     let models = [("small", "fast", 8_000, 1_000), ("large", "slow", 100_000, 8_000)];
     let models = models.map(|(name, pool, context, max_output)| ModelSpec {
-        name: name.to_owned(),
-        provider: "scripted".to_owned(),
-        context,
-        max_output,
         pool: pool.to_owned(),
+        ..ModelSpec::new(name, "scripted", context, max_output)
     });
     Context { now: now(), actor: owner(), models: Arc::new(Models::new(models.to_vec())) }
 }
@@ -150,6 +147,7 @@ pub(crate) fn answer(number: u128, text: &str) -> Completion {
         usage: Usage { prompt_tokens: 7, completion_tokens: 5, ..Usage::default() },
         timing: Timing { queued_ms: 1, first_delta_ms: 2, total_ms: 3 },
         cuts: Cuts { text: vec![u32::try_from(text.len()).unwrap()], ..Cuts::default() },
+        stopped_by: None,
     }
 }
 
@@ -162,6 +160,7 @@ pub(crate) fn empty_answer(number: u128, at: DateTime<Utc>) -> Completion {
         usage: Usage::default(),
         timing: Timing::default(),
         cuts: Cuts::default(),
+        stopped_by: None,
     }
 }
 
@@ -370,4 +369,9 @@ impl Command for SendMessage {
     fn command(self) -> SessionCommand {
         SessionCommand::SendMessage(self)
     }
+}
+
+/// The same answer, of a turn that was ended while its attempt was at work.
+pub(crate) fn untold(completion: Completion) -> Completion {
+    Completion { stopped_by: Some(domain::session::ATTEMPT_AT_WORK.to_owned()), ..completion }
 }

@@ -1,12 +1,6 @@
-//! The events as the log holds them: one file a variant and version, which must decode for
-//! ever.
-//!
-//! `UPDATE_GOLDEN=1 cargo test -p domain` writes the files that are missing, and no others: a
-//! file that exists is what some log holds. When a shape gets a second version, its first
-//! file stays, with the value that it must then decode to.
+//! The session's events as the log holds them; see `golden/files.rs`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use chrono::{DateTime, TimeZone, Utc};
 use domain::session::{SessionEvent, TurnError};
@@ -17,7 +11,10 @@ use domain::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::files::Golden;
 use crate::given::{tenant, worker};
+
+const GOLDEN: Golden = Golden("session");
 
 fn at() -> DateTime<Utc> {
     Utc.timestamp_opt(1_767_323_045, 123_456_000).unwrap()
@@ -113,6 +110,8 @@ fn completion() -> Completion {
             reasoning: vec![3],
             tool_calls: BTreeMap::from([(2, vec![piece])]),
         },
+        // Written only where it says something; these files are older.
+        stopped_by: None,
     }
 }
 
@@ -212,28 +211,6 @@ fn number_of(event: &SessionEvent) -> usize {
 }
 const VARIANTS: usize = 17;
 
-fn folder() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "session"].iter().collect()
-}
-
-fn path(event: &SessionEvent) -> PathBuf {
-    folder().join(format!("{}.v1.json", event.name()))
-}
-
-/// The file's JSON.
-fn golden(event: &SessionEvent) -> Value {
-    let path = path(event);
-    if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(folder()).unwrap();
-        let text = serde_json::to_string_pretty(event).unwrap() + "\n";
-        std::fs::write(&path, text).unwrap();
-    }
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; UPDATE_GOLDEN=1 writes missing files", path.display())
-    });
-    serde_json::from_str(&text).unwrap()
-}
-
 #[test]
 fn every_variant_is_here() {
     let numbers: Vec<usize> = all().iter().map(number_of).collect();
@@ -242,24 +219,18 @@ fn every_variant_is_here() {
 
 #[test]
 fn what_the_log_holds_is_understood() {
-    for event in all() {
-        let read: SessionEvent = serde_json::from_value(golden(&event)).unwrap();
-        assert_eq!(read, event, "{}", path(&event).display());
-    }
+    GOLDEN.are_understood(&all());
 }
 
 #[test]
 fn what_is_written_has_the_shape_of_the_log() {
-    for event in all() {
-        let written = serde_json::to_value(&event).unwrap();
-        assert_eq!(written, golden(&event), "{}", path(&event).display());
-    }
+    GOLDEN.are_written(&all());
 }
 
 /// Fields that came later than the first version have a default; files without them decode.
 #[test]
 fn optional_fields_may_be_absent() {
-    let mut file = golden(&all()[13]);
+    let mut file = GOLDEN.json(&all()[13]);
     let completion = &mut file["TurnCompleted"]["completion"];
     completion.as_object_mut().unwrap().remove("cuts");
     let usage = completion["usage"].as_object_mut().unwrap();
@@ -272,9 +243,5 @@ fn optional_fields_may_be_absent() {
 
 #[test]
 fn no_file_is_left_over() {
-    let expected: Vec<PathBuf> = all().iter().map(path).collect();
-    for file in std::fs::read_dir(folder()).unwrap() {
-        let file = file.unwrap().path();
-        assert!(expected.contains(&file), "{} belongs to no event", file.display());
-    }
+    GOLDEN.are_all_of(&all());
 }

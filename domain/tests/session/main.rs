@@ -10,6 +10,9 @@ mod completions;
 #[cfg(test)]
 mod creating;
 #[cfg(test)]
+#[path = "../golden/files.rs"]
+mod files;
+#[cfg(test)]
 mod given;
 #[cfg(test)]
 mod golden;

@@ -1,12 +1,16 @@
 //! Asking for a turn: its model and settings, one at a time, interruption.
 
-use domain::session::{Rejection, SendMessage, SessionEvent};
-use domain::{Settings, SettingsPatch};
+use std::sync::Arc;
+
+use domain::session::{
+    Context, Rejection, SendMessage, SessionCommand, SessionEvent, UpdateSession,
+};
+use domain::{ModelSpec, Models, Settings, SettingsPatch, Status};
 
 use crate::given::{
-    answered, asked_at, cancelled_at, completed, context_without_models, created, ids, interrupt,
-    interrupted_at, message_id, now, past, patch, queued, running, send, settings, stop_asked_at,
-    then, turn_id, when, when_in,
+    answered, asked_at, cancelled_at, completed, context, context_without_models, created, ids,
+    interrupt, interrupted_at, message_id, now, past, patch, queued, running, send, settings,
+    stop_asked_at, then, turn_id, when, when_in,
 };
 
 fn with(patch: SettingsPatch) -> SendMessage {
@@ -54,6 +58,21 @@ fn a_turn_s_settings_are_checked() {
     when(&given, with(patch(r#"{"max_tokens": 1001}"#)))
         .then_expect_error(Rejection::MaxTokensTooLarge { asked, model, limit });
     when_in(context_without_models(), &given, send(2)).then_expect_error(Rejection::NoModel);
+}
+
+#[test]
+fn a_disabled_model_takes_no_turns() {
+    let mut models: Vec<ModelSpec> = context().models.iter().cloned().collect();
+    models[1].status = Status::Disabled;
+    let context = Context { models: Arc::new(Models::new(models)), ..context() };
+    let refused = Rejection::ModelDisabled("large".to_owned());
+    when_in(context.clone(), &answered(), with(patch(r#"{"model": "large"}"#)))
+        .then_expect_error(refused.clone());
+    let settings = || Some(patch(r#"{"model": "large"}"#));
+    let update = UpdateSession { settings: settings(), ..UpdateSession::default() };
+    when_in(context.clone(), &answered(), SessionCommand::UpdateSession(update))
+        .then_expect_error(refused);
+    assert!(when_in(context, &answered(), send(2)).inspect_result().is_ok());
 }
 
 #[test]

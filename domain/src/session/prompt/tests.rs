@@ -75,13 +75,7 @@ fn turn(message_id: MessageId, settings: Settings) -> Turn {
 }
 
 fn model(context: u32) -> ModelSpec {
-    ModelSpec {
-        name: "m".to_owned(),
-        provider: "scripted".to_owned(),
-        context,
-        max_output: 100,
-        pool: "p".to_owned(),
-    }
+    ModelSpec::new("m", "scripted", context, 100)
 }
 
 fn prompt_in(session: &Session, context: u32, settings: Settings) -> Prompt {
@@ -326,8 +320,7 @@ proptest! {
             prop_assert!(asks(&shown[0]), "the window begins with a question");
         }
         if shown.iter().skip(1).enumerate().any(|(index, _)| opens_turn(shown, index + 1)) {
-            let turn = turn(session.leaf.unwrap(), settings.clone());
-            let room = room_for_history(&turn, &model(context), settings.system_prompt.as_deref());
+            let room = room_for_history(&settings, &model(context));
             prop_assert!(size_of(&prompt.messages) <= room, "more than one turn is shown, so it fits");
         }
     }

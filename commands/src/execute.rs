@@ -1,166 +1,82 @@
-//! Carrying a command out.
+//! Carrying a session's command out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use domain::session::{Context, SESSION, Session, SessionCommand, SessionEvent, decide};
-use domain::{Actor, Clock, CommandId, Ids, MessageId, Models, SessionId, TurnId};
-use eventstore::{
-    AppendCommand, CommandRecord, EventStore, NewEvent, Position, StreamAppend, Verdict,
-};
-use rand::Rng;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use domain::SessionId;
+use domain::billing::{self, Bill};
+use domain::session::{Context, Rejection, SESSION, Session, SessionCommand, SessionEvent, decide};
+use eventstore::{AppendCommand, CommandRecord, NewEvent, StoreError, StreamAppend, Verdict};
 
-use crate::cache::{SessionCache, Versioned};
+use crate::back_off::back_off;
+use crate::bus::CommandBus;
+use crate::cache::Versioned;
+use crate::caller::Caller;
 use crate::error::CommandError;
+use crate::lane::{Order, Outcome};
+use crate::reply::{Executed, Reply};
 
 /// Decisions on one command before giving up.
 const TRIES: u32 = 10;
 
-/// Who asks, and under which names it is remembered.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The actor.
-    pub actor: Actor,
-    /// The id by which a repeat is known; none for a command that is safe by its own rules.
-    pub command_id: Option<CommandId>,
-    /// What the command belongs to: the request's id, the turn's job.
-    pub correlation_id: String,
-}
-
-/// What a command made, as far as its answer needs it; stored for repeats.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reply {
-    /// The session.
-    pub session_id: SessionId,
-    /// The turn that was requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turn_id: Option<TurnId>,
-    /// The message that was sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<MessageId>,
-    /// The id of the answer to come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer_id: Option<MessageId>,
-}
-
-/// A command that was carried out, now or before.
-#[derive(Debug, Clone)]
-pub struct Executed {
-    /// What it made.
-    pub reply: Reply,
-    /// The position of its last event; none if there was nothing to change.
-    pub position: Option<Position>,
-    /// Its events; empty for a repeat.
-    pub events: Vec<SessionEvent>,
-    /// The session as the command left it; none for a repeat.
-    pub session: Option<Arc<Session>>,
-    /// Whether it had been carried out before.
-    pub repeated: bool,
-}
-
-impl Executed {
-    /// Its events, each with its position.
-    pub fn placed(&self) -> impl Iterator<Item = (Position, &SessionEvent)> {
-        let last = self.position.unwrap_or_default();
-        (0..).zip(self.events.iter().rev()).map(move |(back, event)| (last - back, event))
-    }
-}
-
-/// Carries commands out. Clones share the cache.
-#[derive(Clone)]
-pub struct CommandBus {
-    store: EventStore,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
-    models: Arc<Models>,
-    cache: Arc<SessionCache>,
-}
-
 impl CommandBus {
-    /// A bus on `store`.
-    pub fn new(
-        store: EventStore,
-        clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
-        models: Arc<Models>,
-    ) -> Self {
-        Self { store, clock, ids, models, cache: Arc::new(SessionCache::new()) }
-    }
-
-    /// The models that commands may name.
-    pub fn models(&self) -> &Models {
-        &self.models
-    }
-
-    /// The clock that commands are timed by.
-    pub fn clock(&self) -> &dyn Clock {
-        &*self.clock
-    }
-
-    /// The source of ids.
-    pub fn ids(&self) -> &dyn Ids {
-        &*self.ids
-    }
-
-    /// Decides `command` on the session `id` and appends what follows from it.
+    /// Decides `command` on the session `id` and appends what follows from it, together with
+    /// what that means for the owner's account.
     pub async fn execute(
         &self,
         id: SessionId,
         command: &SessionCommand,
         caller: &Caller,
     ) -> Result<Executed, CommandError> {
-        let context = Context {
-            now: self.clock.now(),
-            actor: caller.actor.clone(),
-            models: Arc::clone(&self.models),
-        };
-        let reply = reply_to(id, command);
-        let record = record(&reply, command, caller)?;
+        let reply = Reply::to(id, command);
+        // A command that makes its session has no other scope than its content.
+        let scope = if creates(command) { &[][..] } else { id.0.as_bytes() };
+        let record = caller.record(scope, command, &reply)?;
+        let mut context = self.context(caller);
         // A new session's stream is empty; there is nothing to load.
-        let mut state = self.cache.take(id).unwrap_or_default();
+        let mut state = self.sessions.take(id).unwrap_or_default();
         if state.version == 0 && !creates(command) {
             self.catch_up(id, &mut state).await?;
         }
         for attempt in 0..TRIES {
-            let decided = decide(&state.session, command, &context);
-            let events = match decided {
+            let events = match decide(&state.session, command, &context) {
                 Ok(events) if !events.is_empty() => events,
-                without_events => {
-                    // No append will check the version: the cached state may be behind, and
+                unchanged => {
+                    // No append will check the version: what is known here may be behind, and
                     // the log has the last word.
-                    if attempt == 0 && self.catch_up(id, &mut state).await? {
+                    let known = (&mut state, &mut context);
+                    if attempt == 0 && self.look_again(id, known, &unchanged).await? {
                         continue;
                     }
                     let session = Some(Arc::clone(&state.session));
-                    self.cache.put(id, state);
-                    if let Some(first_time) = self.first_time(caller, record).await? {
-                        return Ok(first_time);
-                    }
-                    let events = without_events?;
-                    return Ok(Executed {
-                        reply,
-                        position: None,
-                        events,
-                        session,
-                        repeated: false,
-                    });
+                    self.sessions.put(id, state);
+                    let events = match self.first_time(caller, record.as_ref()).await? {
+                        Some((outcome, last)) => return Executed::repeated(&outcome, last),
+                        None => unchanged?,
+                    };
+                    return Ok(Executed { session, ..Executed::new(reply, None, events) });
                 }
             };
-            let append = self.append_for(id, &state, &events, command, caller, record.clone())?;
-            match self.store.append(append).await? {
-                Verdict::Appended { last, .. } | Verdict::Duplicate { last, outcome: None, .. } => {
-                    return Ok(self.appended(id, state, events, reply, last));
+            let stream = self.stream(id, &state, &events, &caller.metadata(command.name()))?;
+            let bill = self.bill(&state.session, &events, &context);
+            match self.append(stream, bill, record.clone(), command, caller).await {
+                Ok(Outcome::Appended { last, billed }) => {
+                    let session = Some(self.appended(id, state, &events));
+                    return Ok(Executed { session, billed, ..Executed::new(reply, last, events) });
                 }
-                Verdict::Duplicate { last, outcome: Some(outcome), .. } => {
-                    return repeated(outcome.get(), last);
+                Ok(Outcome::Repeated { outcome, last }) => {
+                    return Executed::repeated(&outcome, last);
                 }
-                Verdict::Reused => return Err(CommandError::IdReused),
-                Verdict::Conflict => {
+                Ok(Outcome::SessionMoved) => {
                     back_off(attempt).await;
                     self.catch_up(id, &mut state).await?;
                 }
+                Err(refused @ CommandError::Quota { .. }) => {
+                    self.sessions.put(id, state);
+                    let first = self.first_time(caller, record.as_ref()).await?;
+                    let (outcome, last) = first.ok_or(refused)?;
+                    return Executed::repeated(&outcome, last);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(CommandError::Contended)
@@ -168,15 +84,43 @@ impl CommandBus {
 
     /// The session as the log has it now.
     pub async fn load(&self, id: SessionId) -> Result<Arc<Session>, CommandError> {
-        let mut state = self.cache.take(id).unwrap_or_default();
+        let mut state = self.sessions.take(id).unwrap_or_default();
         self.catch_up(id, &mut state).await?;
         let session = Arc::clone(&state.session);
-        self.cache.put(id, state);
+        self.sessions.put(id, state);
         Ok(session)
     }
 
+    fn context(&self, caller: &Caller) -> Context {
+        Context {
+            now: self.clock.now(),
+            actor: caller.actor.clone(),
+            models: Arc::clone(&self.catalog.current().models),
+        }
+    }
+
+    /// Whether the log knows more of what led to `decided`; of the catalog only if that was about
+    /// a model.
+    async fn look_again(
+        &self,
+        id: SessionId,
+        (state, context): (&mut Versioned, &mut Context),
+        decided: &Result<Vec<SessionEvent>, Rejection>,
+    ) -> Result<bool, CommandError> {
+        use Rejection::{MaxTokensTooLarge, ModelDisabled, NoModel, UnknownModel};
+        let mut changed = self.catch_up(id, state).await?;
+        if let Err(UnknownModel(_) | ModelDisabled(_) | NoModel | MaxTokensTooLarge { .. }) =
+            decided
+        {
+            let current = self.catalog.catch_up().await?;
+            changed |= current.models != context.models;
+            context.models = Arc::clone(&current.models);
+        }
+        Ok(changed)
+    }
+
     /// Folds in what the log has beyond `state`; tells whether there was anything.
-    async fn catch_up(&self, id: SessionId, state: &mut Versioned) -> Result<bool, CommandError> {
+    async fn catch_up(&self, id: SessionId, state: &mut Versioned) -> Result<bool, StoreError> {
         let events = self.store.load::<Session>(&id.to_string(), state.version).await?;
         for loaded in &events {
             Arc::make_mut(&mut state.session).apply(&loaded.event);
@@ -185,145 +129,88 @@ impl CommandBus {
         Ok(!events.is_empty())
     }
 
+    fn bill(&self, session: &Session, events: &[SessionEvent], context: &Context) -> Option<Bill> {
+        billing::bill(session, events, &context.models, &self.policy)
+    }
+
+    /// Appends the session's events: alone, or with the account's in the account's lane.
+    async fn append(
+        &self,
+        stream: StreamAppend,
+        bill: Option<Bill>,
+        record: Option<CommandRecord>,
+        command: &SessionCommand,
+        caller: &Caller,
+    ) -> Result<Outcome, CommandError> {
+        let tenant_id = caller.actor.tenant_id.clone();
+        let Some(bill) = bill else {
+            let last = stream.events.len().saturating_sub(1);
+            let records = record.into_iter().map(|one| CommandRecord { last, ..one }).collect();
+            let (tenant_id, streams) = (tenant_id.to_string(), vec![stream]);
+            let append = AppendCommand { tenant_id, records, streams };
+            return Ok(match self.store.append(append).await? {
+                Verdict::Appended { last, .. } | Verdict::Duplicate { last, outcome: None, .. } => {
+                    Outcome::Appended { last: Some(last), billed: None }
+                }
+                Verdict::Duplicate { last, outcome: Some(outcome), .. } => {
+                    Outcome::Repeated { outcome: outcome.get().to_owned(), last }
+                }
+                Verdict::Reused => return Err(CommandError::IdReused),
+                Verdict::Conflict => Outcome::SessionMoved,
+            });
+        };
+        let order = Order {
+            tenant_id,
+            context: self.quota_context(&bill.owner, caller),
+            metadata: caller.metadata(command.name()),
+            session: Some(stream),
+            record,
+            commands: bill.commands.clone(),
+        };
+        self.lanes.submit(bill.account_id(), order).await
+    }
+
+    /// Folds the appended events in.
     fn appended(
         &self,
         id: SessionId,
         mut state: Versioned,
-        events: Vec<SessionEvent>,
-        reply: Reply,
-        position: Position,
-    ) -> Executed {
-        for event in &events {
+        events: &[SessionEvent],
+    ) -> Arc<Session> {
+        for event in events {
             Arc::make_mut(&mut state.session).apply(event);
             state.version += 1;
         }
-        let session = Some(Arc::clone(&state.session));
-        self.cache.put(id, state);
-        Executed { reply, position: Some(position), events, session, repeated: false }
+        let session = Arc::clone(&state.session);
+        self.sessions.put(id, state);
+        session
     }
 
-    /// What the command did when it first came. A repeat may be refused by the very effect of
-    /// its first time, or find nothing left to change; then the first answer counts.
-    async fn first_time(
-        &self,
-        caller: &Caller,
-        record: Option<CommandRecord>,
-    ) -> Result<Option<Executed>, CommandError> {
-        let Some(record) = record else { return Ok(None) };
-        let tenant = caller.actor.tenant_id.as_str();
-        let found = self.store.find_command(tenant, &record.user_id, &record.command_id).await?;
-        match found {
-            None => Ok(None),
-            Some(found) if found.request_hash == record.request_hash => {
-                repeated(found.outcome.get(), found.last_position).map(Some)
-            }
-            Some(_) => Err(CommandError::IdReused),
-        }
-    }
-
-    fn append_for(
+    fn stream(
         &self,
         id: SessionId,
         state: &Versioned,
         events: &[SessionEvent],
-        command: &SessionCommand,
-        caller: &Caller,
-        record: Option<CommandRecord>,
-    ) -> Result<AppendCommand, CommandError> {
-        let metadata = serde_json::json!({
-            "command": command.name(),
-            "command_id": caller.command_id.as_ref().map_or("", |id| id.as_str()),
-            "correlation_id": caller.correlation_id,
-            "actor": caller.actor.user_id,
-        })
-        .to_string();
+        metadata: &Arc<str>,
+    ) -> Result<StreamAppend, CommandError> {
         let new_event = |event: &SessionEvent| {
             Ok(NewEvent {
                 event_id: self.ids.next(),
                 event_type: event.name(),
                 event_version: cqrs_es::DomainEvent::event_version(event),
-                payload: serde_json::to_string(event)?,
-                metadata: metadata.clone(),
+                payload: serde_json::to_string(event)?.into(),
+                metadata: Arc::clone(metadata),
             })
         };
-        let events = events.iter().map(new_event).collect::<Result<Vec<_>, CommandError>>()?;
-        let last = events.len().saturating_sub(1);
-        let stream = StreamAppend {
+        Ok(StreamAppend {
             aggregate_type: SESSION,
             aggregate_id: id.to_string(),
             expected_version: state.version,
-            events,
-        };
-        Ok(AppendCommand {
-            tenant_id: caller.actor.tenant_id.to_string(),
-            records: record.into_iter().map(|one| CommandRecord { last, ..one }).collect(),
-            streams: vec![stream],
+            events: events.iter().map(new_event).collect::<Result<_, CommandError>>()?,
         })
     }
 }
 
 fn creates(command: &SessionCommand) -> bool {
     matches!(command, SessionCommand::CreateSession(_) | SessionCommand::CreateCompletion(_))
-}
-
-fn reply_to(session_id: SessionId, command: &SessionCommand) -> Reply {
-    let ids = match command {
-        SessionCommand::SendMessage(send) => Some(send.ids),
-        SessionCommand::CreateCompletion(create) => Some(create.ids),
-        _ => None,
-    };
-    let mut reply = Reply {
-        session_id,
-        turn_id: ids.map(|ids| ids.turn_id),
-        message_id: ids.map(|ids| ids.message_id),
-        answer_id: ids.map(|ids| ids.answer_id),
-    };
-    match command {
-        SessionCommand::RetryTurn(retry) => {
-            reply.turn_id = Some(retry.new_turn_id);
-            reply.answer_id = Some(retry.answer_id);
-        }
-        SessionCommand::CancelTurn { turn_id } => reply.turn_id = Some(*turn_id),
-        _ => {}
-    }
-    reply
-}
-
-/// The record of a command that has an id. The hash covers what the client asked for, not the
-/// ids that were made for it.
-fn record(
-    reply: &Reply,
-    command: &SessionCommand,
-    caller: &Caller,
-) -> Result<Option<CommandRecord>, CommandError> {
-    let Some(command_id) = &caller.command_id else { return Ok(None) };
-    let mut hash = Sha256::new();
-    if !creates(command) {
-        hash.update(reply.session_id.0.as_bytes());
-    }
-    hash.update(serde_json::to_vec(command)?);
-    Ok(Some(CommandRecord {
-        user_id: caller.actor.user_id.to_string(),
-        command_id: command_id.to_string(),
-        request_hash: hash.finalize().to_vec(),
-        outcome: serde_json::to_string(reply)?,
-        first: 0,
-        last: 0,
-    }))
-}
-
-fn repeated(outcome: &str, position: Position) -> Result<Executed, CommandError> {
-    Ok(Executed {
-        reply: serde_json::from_str(outcome)?,
-        position: Some(position),
-        events: Vec::new(),
-        session: None,
-        repeated: true,
-    })
-}
-
-async fn back_off(attempt: u32) {
-    let most = 2_u64 << attempt.min(6);
-    let pause = rand::rng().random_range(0..=most);
-    tokio::time::sleep(Duration::from_millis(pause)).await;
 }

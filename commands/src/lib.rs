@@ -4,11 +4,23 @@
 //! version, and a conflict loads only the stream's tail. A command that comes twice under one
 //! id has one effect and one answer.
 
+mod account;
+mod back_off;
+mod bus;
 mod cache;
+mod caller;
+mod catalog;
 mod error;
 mod execute;
+mod lane;
+mod quota;
 mod replay;
+mod reply;
 
+pub use bus::CommandBus;
+pub use caller::Caller;
+pub use catalog::{CatalogExecuted, CatalogHandle, CurrentCatalog};
 pub use error::CommandError;
-pub use execute::{Caller, CommandBus, Executed, Reply};
-pub use replay::{Replay, ReplayRange, replay};
+pub use quota::AccountExecuted;
+pub use replay::{Replay, ReplayRange, replay_account, replay_session};
+pub use reply::{Billed, Executed, Reply};

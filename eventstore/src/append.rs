@@ -1,5 +1,7 @@
 //! What an append carries and what becomes of it.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -15,10 +17,10 @@ pub struct NewEvent {
     pub event_type: &'static str,
     /// The version of its shape.
     pub event_version: String,
-    /// The event, JSON.
-    pub payload: String,
-    /// The metadata, JSON.
-    pub metadata: String,
+    /// The event, JSON. Shared, for an append may be tried several times.
+    pub payload: Arc<str>,
+    /// The metadata, JSON; often the same for all events of a command.
+    pub metadata: Arc<str>,
 }
 
 /// Events for one stream.

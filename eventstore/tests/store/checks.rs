@@ -49,8 +49,8 @@ pub(crate) fn assert_stands(
             assert_eq!(stands.aggregate_type, stream.aggregate_type);
             assert_eq!(stands.aggregate_id, stream.aggregate_id);
             assert_eq!(stands.tenant_id, command.tenant_id);
-            assert_eq!(stands.payload.get(), event.payload);
-            assert_eq!(stands.metadata.get(), event.metadata);
+            assert_eq!(stands.payload.get(), &*event.payload);
+            assert_eq!(stands.metadata.get(), &*event.metadata);
         }
     }
     assert!(found.next().is_none(), "no more events than were appended");

@@ -54,8 +54,8 @@ fn stream_of(id: &str, expected: i64, events: &[SessionEvent]) -> StreamAppend {
         event_id: new_id(),
         event_type: event.name(),
         event_version: cqrs_es::DomainEvent::event_version(event),
-        payload: serde_json::to_string(event).unwrap(),
-        metadata: "{}".to_owned(),
+        payload: serde_json::to_string(event).unwrap().into(),
+        metadata: "{}".into(),
     };
     StreamAppend {
         aggregate_type: SESSION,
@@ -98,13 +98,7 @@ fn a_conversation() -> Vec<SessionEvent> {
 }
 
 fn context(role: ActorRole) -> Context {
-    let model = ModelSpec {
-        name: "m".to_owned(),
-        provider: "p".to_owned(),
-        context: 8192,
-        max_output: 512,
-        pool: "default".to_owned(),
-    };
+    let model = ModelSpec::new("m", "p", 8192, 512);
     Context {
         now: "2026-01-02T03:04:05.678901Z".parse().unwrap(),
         actor: Actor { tenant_id: "acme".parse().unwrap(), user_id: "ann".parse().unwrap(), role },
@@ -140,6 +134,7 @@ fn completion(ids: TurnIds) -> Completion {
         usage: Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() },
         timing: Timing::default(),
         cuts: Cuts { text: vec![2, 7], ..Cuts::default() },
+        stopped_by: None,
     }
 }
 

@@ -26,7 +26,7 @@ async fn what_is_malformed_hurts_nobody_else_in_its_batch() {
         let mut append =
             remembered(&format!("c-{number}"), "b", vec![stream(&number.to_string(), 0, 2)]);
         match number {
-            5 => append.streams[0].events[1].payload = "{not json".to_owned(),
+            5 => append.streams[0].events[1].payload = "{not json".into(),
             11 => append.records[0].outcome = "nor this".to_owned(),
             _ => {}
         }

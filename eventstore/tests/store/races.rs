@@ -151,7 +151,7 @@ async fn invent(store: &EventStore, random: &mut StdRng, id: String) -> AppendCo
         streams.push(stream(name, guess, random.random_range(1..4)));
     }
     if random.random_ratio(1, 15) {
-        streams[0].events[0].payload = "{\"cut".to_owned();
+        streams[0].events[0].payload = "{\"cut".into();
     }
     match random.random_range(0..4) {
         0 => command(streams),

@@ -118,8 +118,8 @@ pub(crate) fn event(text: &str) -> NewEvent {
         event_id: new_id(),
         event_type: "Noted",
         event_version: "1.0".to_owned(),
-        payload: payload.to_string(),
-        metadata: r#"{"actor":"test"}"#.to_owned(),
+        payload: payload.to_string().into(),
+        metadata: r#"{"actor":"test"}"#.into(),
     }
 }
 

@@ -123,9 +123,10 @@ impl<P: Projection> Target<P> {
 
 pub(crate) fn wanted<P: Projection>(events: &[&Event], streams: &ParkedStreams) -> Vec<Uuid> {
     let mut touched = Touched::default();
-    for event in events.iter().filter(|event| !is_in(streams, event)) {
-        if let Body::Session(session_id, body) = &event.body {
-            P::touch(&Fact::of(event, *session_id, body), &mut touched);
+    let concerned = events.iter().filter(|event| concerns::<P>(event));
+    for event in concerned.filter(|event| !is_in(streams, event)) {
+        if let Some(fact) = Fact::of(event) {
+            P::touch(&fact, &mut touched);
         }
     }
     touched.into_wanted()
@@ -141,7 +142,7 @@ pub(crate) fn fold<P: Projection>(
 ) -> (Changes<P::Row>, Vec<Parked>) {
     let mut parked = Vec::new();
     let mut stopped = ParkedStreams::new();
-    for event in events {
+    for event in events.iter().filter(|event| concerns::<P>(event)) {
         let error = match &event.body {
             Body::Foreign => continue,
             _ if is_in(streams, event) || is_in(&stopped, event) => {
@@ -149,11 +150,10 @@ pub(crate) fn fold<P: Projection>(
                 continue;
             }
             Body::Undecodable(error) => Some(error.clone()),
-            Body::Session(..) if refused.is_some() => refused.map(str::to_owned),
-            Body::Session(session_id, body) => {
-                let fact = Fact::of(event, *session_id, body);
-                P::apply(&mut rows, &fact).err().map(|error| error.to_string())
-            }
+            _ if refused.is_some() => refused.map(str::to_owned),
+            Body::Session(..) | Body::Account(..) => Fact::of(event)
+                .and_then(|fact| P::apply(&mut rows, &fact).err())
+                .map(|error| error.to_string()),
         };
         if let Some(error) = error {
             stopped.insert(Stream::of(event));
@@ -161,6 +161,11 @@ pub(crate) fn fold<P: Projection>(
         }
     }
     (rows.into_changes(), parked)
+}
+
+/// Whether `event` is of a kind that the read model is made from.
+pub(crate) fn concerns<P: Projection>(event: &Event) -> bool {
+    P::STREAMS.contains(&event.aggregate_type.as_str())
 }
 
 /// Nearly always there are no parked streams, and no name need be made to look one up.

@@ -12,12 +12,16 @@
 //!
 //! # How to add a read model
 //!
-//! 1. Its table and its row in `checkpoints`: a new migration. The table has a `session_id`.
+//! 1. Its table and its row in `checkpoints`: a new migration. The table has a
+//!    `session_id` if its rows go with their session.
 //! 2. A file here with its row, its projection and its queries.
 //! 3. A variant of [`ReadModel`]; the compiler shows the rest but one: [`run`] starts it.
 
+mod accounts;
 mod batch;
 mod checkpoint;
+#[cfg(test)]
+mod database_tests;
 mod deadline;
 mod event;
 mod feed;
@@ -34,9 +38,14 @@ mod sessions;
 mod status;
 #[cfg(test)]
 mod testing;
+mod transactions;
 mod trouble;
 mod turns;
+mod usage_daily;
 
+pub use accounts::{
+    AccountCursor, AccountRow, ExpiredHold, expired_holds, get_account, list_accounts,
+};
 pub use messages::{HistoryMessage, MessageCursor, MessageOrder, MessageRow, list_messages};
 pub use positions::{Health, Positions, ProjectionHealth, WaitError};
 pub use read_model::{ReadModel, UnknownReadModel};
@@ -45,4 +54,12 @@ pub use runner::run;
 pub use scope::Page;
 pub use sessions::{SessionCursor, SessionFilter, SessionRow, get_session, list_sessions};
 pub use status::{ParkedStream, ProjectionStatus, list, parked_streams};
+pub use transactions::{
+    RepriceScope, Repriceable, TransactionCursor, TransactionFilter, TransactionKind,
+    TransactionRow, list_transactions, repriceable,
+};
 pub use turns::{TurnDetail, TurnRow, get_turn, next_turn, queued_turns, unfinished_turns};
+pub use usage_daily::{
+    PeakDay, Statistics, UsageGroup, UsageLine, UsageRow, UsageScope, UsageTotals, statistics,
+    usage,
+};

@@ -9,7 +9,7 @@ mod queries;
 mod tests;
 
 use chrono::{DateTime, Utc};
-use domain::session::SessionEvent;
+use domain::session::{SESSION, SessionEvent};
 use domain::{
     Completion, ContentPart, FinishReason, Message, MessageId, Role, SessionId, TenantId, TurnId,
     Usage,
@@ -19,13 +19,15 @@ use serde_json::value::RawValue;
 
 pub use queries::{HistoryMessage, MessageCursor, MessageOrder, list_messages};
 
-use crate::projection::{Fact, FoldError, Projection, Touched, json, row, storable};
+use crate::projection::{
+    Fact, FoldError, Projection, SessionFact, Touched, json, row, storable, tenant,
+};
 use crate::read_model::ReadModel;
 use crate::rows::Rows;
 
 row! {
     /// A message.
-    pub struct MessageRow keyed by message_id {
+    pub struct MessageRow keyed by message_id.0 in session_id {
         /// Its id.
         pub message_id: MessageId,
         /// Its session.
@@ -67,11 +69,13 @@ pub(crate) struct Messages;
 
 impl Projection for Messages {
     const MODEL: ReadModel = ReadModel::Messages;
+    const STREAMS: &'static [&'static str] = &[SESSION];
     type Row = MessageRow;
 
     fn touch(_: &Fact<'_>, _: &mut Touched) {}
 
     fn apply(rows: &mut Rows<MessageRow>, fact: &Fact<'_>) -> Result<(), FoldError> {
+        let Fact::Session(fact) = fact else { return Ok(()) };
         match fact.event {
             SessionEvent::MessageSent { message } => rows.insert(sent(fact, message, 0)?),
             SessionEvent::MessagesImported { messages, .. } => {
@@ -94,13 +98,11 @@ impl Projection for Messages {
     }
 }
 
-fn sent(fact: &Fact<'_>, message: &Message, ordinal: i32) -> Result<MessageRow, FoldError> {
-    let tenant_id = TenantId::try_from(fact.tenant_id.to_owned())
-        .map_err(|_| FoldError::Unfit("the tenant's id is not valid"))?;
+fn sent(fact: &SessionFact<'_>, message: &Message, ordinal: i32) -> Result<MessageRow, FoldError> {
     Ok(MessageRow {
         message_id: message.id,
         session_id: fact.session_id,
-        tenant_id,
+        tenant_id: tenant(fact.tenant_id)?,
         parent_id: message.parent_id,
         role: message.role,
         content: json(&message.content)?,
@@ -115,7 +117,7 @@ fn sent(fact: &Fact<'_>, message: &Message, ordinal: i32) -> Result<MessageRow, 
 }
 
 fn answer(
-    fact: &Fact<'_>,
+    fact: &SessionFact<'_>,
     turn_id: TurnId,
     finish_reason: Option<FinishReason>,
     completion: &Completion,

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
-use domain::SessionId;
+use domain::quota::QuotaEvent;
 use domain::session::SessionEvent;
+use domain::{AccountId, SessionId, TenantId};
 use eventstore::Position;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::event::Event;
+use crate::event::{Body, Event};
 use crate::read_model::ReadModel;
 use crate::rows::Rows;
 
@@ -17,6 +18,9 @@ use crate::rows::Rows;
 pub(crate) trait Projection: Send + Sync + 'static {
     /// Which one it is.
     const MODEL: ReadModel;
+
+    /// The kinds of streams it is made from; others can't park anything of it.
+    const STREAMS: &'static [&'static str];
 
     /// One row of its table.
     type Row: Row;
@@ -38,15 +42,18 @@ pub(crate) trait Row: Serialize + DeserializeOwned + Send + Sync + Unpin {
 
     /// Its key.
     fn key(&self) -> Uuid;
-    /// The session it belongs to.
-    fn session_id(&self) -> SessionId;
+    /// The session that it goes with when that is deleted.
+    fn session_id(&self) -> Option<SessionId> {
+        None
+    }
 }
 
-/// Declares a row: a struct whose fields are the table's columns.
+/// Declares a row: a struct whose fields are the table's columns. Its key is a UUID, or has one
+/// in its field `0`; a row that belongs to a session says so: `in session_id`.
 macro_rules! row {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident keyed by $key:ident {
+        pub struct $name:ident keyed by $key:ident $(. $inner:tt)? $(in $session:ident)? {
             $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
         }
     ) => {
@@ -61,20 +68,31 @@ macro_rules! row {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
 
             fn key(&self) -> uuid::Uuid {
-                self.$key.0
+                self.$key$(.$inner)?
             }
 
-            fn session_id(&self) -> domain::SessionId {
-                self.session_id
-            }
+            $(
+                fn session_id(&self) -> Option<domain::SessionId> {
+                    Some(self.$session)
+                }
+            )?
         }
     };
 }
 pub(crate) use row;
 
+/// Something that happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fact<'a> {
+    /// To a session.
+    Session(SessionFact<'a>),
+    /// To an account.
+    Account(AccountFact<'a>),
+}
+
 /// Something that happened to a session.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fact<'a> {
+pub(crate) struct SessionFact<'a> {
     /// Its place in the log.
     pub(crate) position: Position,
     /// Whose it is.
@@ -85,10 +103,47 @@ pub(crate) struct Fact<'a> {
     pub(crate) event: &'a SessionEvent,
 }
 
+/// Something that happened to an account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AccountFact<'a> {
+    /// Its place in the log.
+    pub(crate) position: Position,
+    /// The event's id.
+    pub(crate) event_id: Uuid,
+    /// Whose it is.
+    pub(crate) tenant_id: &'a str,
+    /// The account.
+    pub(crate) account_id: AccountId,
+    /// What happened.
+    pub(crate) event: &'a QuotaEvent,
+}
+
 impl<'a> Fact<'a> {
-    pub(crate) fn of(event: &'a Event, session_id: SessionId, body: &'a SessionEvent) -> Self {
-        Self { position: event.position, tenant_id: &event.tenant_id, session_id, event: body }
+    /// What `event` says; none if that is nobody's business here, or can't be read.
+    pub(crate) fn of(event: &'a Event) -> Option<Self> {
+        let (position, tenant_id) = (event.position, event.tenant_id.as_str());
+        match &event.body {
+            Body::Session(session_id, body) => Some(Self::Session(SessionFact {
+                position,
+                tenant_id,
+                session_id: *session_id,
+                event: body,
+            })),
+            Body::Account(account_id, body) => Some(Self::Account(AccountFact {
+                position,
+                event_id: event.id,
+                tenant_id,
+                account_id: *account_id,
+                event: body,
+            })),
+            Body::Foreign | Body::Undecodable(_) => None,
+        }
     }
+}
+
+/// The id of the tenant that a fact belongs to.
+pub(crate) fn tenant(tenant_id: &str) -> Result<TenantId, FoldError> {
+    tenant_id.parse().map_err(|_| FoldError::Unfit("the tenant's id is not valid"))
 }
 
 /// The rows a batch touches.

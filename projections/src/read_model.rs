@@ -12,11 +12,24 @@ pub enum ReadModel {
     Messages,
     /// Turns and how they went.
     Turns,
+    /// Users' accounts as they stand.
+    Accounts,
+    /// The ledger: every line of every account.
+    Transactions,
+    /// What was used on each day.
+    UsageDaily,
 }
 
 impl ReadModel {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sessions, Self::Messages, Self::Turns];
+    pub const ALL: [Self; 6] = [
+        Self::Sessions,
+        Self::Messages,
+        Self::Turns,
+        Self::Accounts,
+        Self::Transactions,
+        Self::UsageDaily,
+    ];
 
     /// Its name: that of its table and of its checkpoint.
     pub fn name(self) -> &'static str {
@@ -24,6 +37,9 @@ impl ReadModel {
             Self::Sessions => "sessions",
             Self::Messages => "messages",
             Self::Turns => "turns",
+            Self::Accounts => "accounts",
+            Self::Transactions => "transactions",
+            Self::UsageDaily => "usage_daily",
         }
     }
 
@@ -40,7 +56,10 @@ impl fmt::Display for ReadModel {
 
 /// A name that no read model has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no projection called `{0}`; there are sessions, messages and turns")]
+#[error(
+    "there is no projection called `{0}`; there are sessions, messages, turns, accounts, \
+     transactions and usage_daily"
+)]
 pub struct UnknownReadModel(String);
 
 impl FromStr for ReadModel {

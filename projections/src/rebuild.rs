@@ -9,6 +9,7 @@ mod swap;
 use eventstore::{EventStore, Position, StoreError};
 use sqlx::{Connection, PgConnection};
 
+use crate::accounts::Accounts;
 use crate::batch::Target;
 use crate::deadline::{REBUILD, within};
 use crate::event::Event;
@@ -17,7 +18,9 @@ use crate::parked::ParkedStreams;
 use crate::projection::Projection;
 use crate::read_model::ReadModel;
 use crate::sessions::Sessions;
+use crate::transactions::Transactions;
 use crate::turns::Turns;
+use crate::usage_daily::UsageDaily;
 
 /// Events in one transaction.
 const PAGE: i64 = 5000;
@@ -58,6 +61,9 @@ pub async fn rebuild(
         ReadModel::Sessions => run::<Sessions>(store, &mut progress).await,
         ReadModel::Messages => run::<Messages>(store, &mut progress).await,
         ReadModel::Turns => run::<Turns>(store, &mut progress).await,
+        ReadModel::Accounts => run::<Accounts>(store, &mut progress).await,
+        ReadModel::Transactions => run::<Transactions>(store, &mut progress).await,
+        ReadModel::UsageDaily => run::<UsageDaily>(store, &mut progress).await,
     };
     rebuilt
         .map_err(|error| RebuildError::Store(model, error))?

@@ -39,9 +39,14 @@ impl<R: Row> Rows<R> {
 
     /// The row called `key`, to be changed.
     pub(crate) fn change(&mut self, key: Uuid) -> Result<&mut R, FoldError> {
-        let slot = self.slots.get_mut(&key).ok_or(FoldError::Missing(key))?;
+        self.find(key).ok_or(FoldError::Missing(key))
+    }
+
+    /// The same where there may be none.
+    pub(crate) fn find(&mut self, key: Uuid) -> Option<&mut R> {
+        let slot = self.slots.get_mut(&key)?;
         slot.changed = true;
-        Ok(&mut slot.row)
+        Some(&mut slot.row)
     }
 
     /// Adds a row, or puts it in the place of an older one.
@@ -51,7 +56,7 @@ impl<R: Row> Rows<R> {
 
     /// Removes all rows of a session, loaded or not.
     pub(crate) fn remove_session(&mut self, session_id: SessionId) {
-        self.slots.retain(|_, slot| slot.row.session_id() != session_id);
+        self.slots.retain(|_, slot| slot.row.session_id() != Some(session_id));
         self.removed.insert(session_id);
     }
 

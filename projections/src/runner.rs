@@ -10,6 +10,7 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Accounts;
 use crate::batch::Target;
 use crate::checkpoint::State;
 use crate::event::{Batch, Event};
@@ -20,8 +21,10 @@ use crate::projection::Projection;
 use crate::runner::apply::Applied;
 use crate::runner::pace::{Pace, Rivalry};
 use crate::sessions::Sessions;
+use crate::transactions::Transactions;
 use crate::trouble::Trouble;
 use crate::turns::Turns;
+use crate::usage_daily::UsageDaily;
 
 /// Events in one transaction, about.
 const BATCH: usize = 2000;
@@ -42,7 +45,10 @@ pub async fn run(
     let context = Context { store, positions: positions.clone(), cancel: cancel.clone() };
     tasks.spawn(Runner::<Sessions>::new(context.clone(), feed.subscribe()).run());
     tasks.spawn(Runner::<Messages>::new(context.clone(), feed.subscribe()).run());
-    tasks.spawn(Runner::<Turns>::new(context, feed.subscribe()).run());
+    tasks.spawn(Runner::<Turns>::new(context.clone(), feed.subscribe()).run());
+    tasks.spawn(Runner::<Accounts>::new(context.clone(), feed.subscribe()).run());
+    tasks.spawn(Runner::<Transactions>::new(context.clone(), feed.subscribe()).run());
+    tasks.spawn(Runner::<UsageDaily>::new(context, feed.subscribe()).run());
     tasks.spawn(feed.run(cancel.clone()));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

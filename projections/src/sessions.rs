@@ -5,14 +5,14 @@ mod queries;
 mod tests;
 
 use chrono::{DateTime, Utc};
-use domain::session::{SessionEvent, SessionStatus};
+use domain::session::{SESSION, SessionEvent, SessionStatus};
 use domain::{Completion, ContentPart, Message, SessionId, TenantId, TurnId, UserId};
 use eventstore::Position;
 use serde_json::value::RawValue;
 
 pub use queries::{SessionCursor, SessionFilter, get_session, list_sessions};
 
-use crate::projection::{Fact, FoldError, Projection, Touched, json, row, storable};
+use crate::projection::{Fact, FoldError, Projection, SessionFact, Touched, json, row, storable};
 use crate::read_model::ReadModel;
 use crate::rows::Rows;
 
@@ -21,7 +21,7 @@ const PREVIEW_CHARS: usize = 200;
 
 row! {
     /// A session. A deleted one has no row.
-    pub struct SessionRow keyed by session_id {
+    pub struct SessionRow keyed by session_id.0 in session_id {
         /// Its id.
         pub session_id: SessionId,
         /// Whose it is.
@@ -83,9 +83,11 @@ pub(crate) struct Sessions;
 
 impl Projection for Sessions {
     const MODEL: ReadModel = ReadModel::Sessions;
+    const STREAMS: &'static [&'static str] = &[SESSION];
     type Row = SessionRow;
 
     fn touch(fact: &Fact<'_>, touched: &mut Touched) {
+        let Fact::Session(fact) = fact else { return };
         match fact.event {
             SessionEvent::SessionCreated { .. } => touched.makes(fact.session_id.0),
             event if concerns_the_turn_alone(event) => {}
@@ -95,6 +97,7 @@ impl Projection for Sessions {
     }
 
     fn apply(rows: &mut Rows<SessionRow>, fact: &Fact<'_>) -> Result<(), FoldError> {
+        let Fact::Session(fact) = fact else { return Ok(()) };
         match fact.event {
             SessionEvent::SessionCreated { .. } => rows.insert(created(fact)?),
             SessionEvent::SessionDeleted { .. } => rows.remove_session(fact.session_id),
@@ -115,7 +118,7 @@ fn concerns_the_turn_alone(event: &SessionEvent) -> bool {
     )
 }
 
-fn created(fact: &Fact<'_>) -> Result<SessionRow, FoldError> {
+fn created(fact: &SessionFact<'_>) -> Result<SessionRow, FoldError> {
     let SessionEvent::SessionCreated {
         tenant_id,
         user_id,

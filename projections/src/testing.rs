@@ -1,10 +1,13 @@
 //! Stories to fold, for the tests of the projections.
 
+pub(crate) mod accounts;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::session::{SessionEvent, TurnError};
+use domain::quota::{QUOTA, QuotaEvent};
+use domain::session::{SESSION, SessionEvent, TurnError};
 use domain::{
-    Completion, ContentPart, Cuts, FinishReason, Message, MessageId, Role, SessionId, Settings,
-    Timing, TurnId, Usage,
+    AccountId, Completion, ContentPart, Cuts, FinishReason, Message, MessageId, Role, SessionId,
+    Settings, Timing, TurnId, Usage,
 };
 use uuid::Uuid;
 
@@ -47,6 +50,7 @@ pub(crate) fn completion(id: u128, text: &str) -> Completion {
         usage: Usage { prompt_tokens: 3, completion_tokens: 5, ..Usage::default() },
         timing: Timing { queued_ms: 1, first_delta_ms: 2, total_ms: 3 },
         cuts: Cuts { text: vec![2, 3], ..Cuts::default() },
+        stopped_by: None,
     }
 }
 
@@ -102,18 +106,49 @@ pub(crate) fn turn_failed(turn_id: u128) -> SessionEvent {
     SessionEvent::TurnFailed { turn_id: turn(turn_id), attempt: 1, error, usage: None, at: at(4) }
 }
 
-/// The events as a log from position 1, each in the session it names.
-pub(crate) fn log(events: Vec<(u128, SessionEvent)>) -> Vec<Event> {
+/// An event of a session or of an account.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    Session(SessionEvent),
+    Account(QuotaEvent),
+}
+
+impl From<SessionEvent> for Told {
+    fn from(event: SessionEvent) -> Self {
+        Self::Session(event)
+    }
+}
+
+impl From<QuotaEvent> for Told {
+    fn from(event: QuotaEvent) -> Self {
+        Self::Account(event)
+    }
+}
+
+/// The events as a log from position 1, each in the session or account it names.
+pub(crate) fn log<E: Into<Told>>(events: Vec<(u128, E)>) -> Vec<Event> {
     let placed = events.into_iter().zip(1..);
-    let placed = placed.map(|((id, event), position)| Event {
+    placed.map(|((id, event), position)| placed_at(position, Uuid::from_u128(id), event)).collect()
+}
+
+fn placed_at(position: i64, id: Uuid, event: impl Into<Told>) -> Event {
+    let (aggregate_type, name, body) = match event.into() {
+        Told::Session(event) => {
+            (SESSION, event.name(), Body::Session(SessionId(id), Box::new(event)))
+        }
+        Told::Account(event) => {
+            (QUOTA, event.name(), Body::Account(AccountId(id), Box::new(event)))
+        }
+    };
+    Event {
         position,
+        id: Uuid::from_u128(1000 + u128::from(position.unsigned_abs())),
         tenant_id: "acme".to_owned(),
-        aggregate_type: "session".to_owned(),
-        aggregate_id: session(id).to_string(),
-        name: event.name().to_owned(),
-        body: Body::Session(session(id), Box::new(event)),
-    });
-    placed.collect()
+        aggregate_type: aggregate_type.to_owned(),
+        aggregate_id: id.to_string(),
+        name: name.to_owned(),
+        body,
+    }
 }
 
 /// The rows that `log` folds to, whether in one batch or in many: it is split at every place,
@@ -146,7 +181,8 @@ where
         let wanted = batch::wanted::<P>(&events, &streams);
         let loaded = table.iter().filter(|row| wanted.contains(&row.key())).cloned();
         let (changes, more) = batch::fold::<P>(Rows::loaded(loaded), &events, &streams, None);
-        table.retain(|row| !changes.removed.contains(&row.session_id().0));
+        let gone = |id: SessionId| changes.removed.contains(&id.0);
+        table.retain(|row| !row.session_id().is_some_and(gone));
         table.retain(|row| changes.rows.iter().all(|changed| changed.key() != row.key()));
         table.extend(changes.rows);
         streams.extend(more.iter().map(|event| event.stream.clone()));

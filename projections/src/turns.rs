@@ -5,21 +5,25 @@ mod queries;
 mod tests;
 
 use chrono::{DateTime, Utc};
-use domain::session::{SessionEvent, TurnError, TurnStatus};
+use domain::quota::{QUOTA, QuotaEvent, Threshold};
+use domain::session::{SESSION, SessionEvent, TurnError, TurnStatus};
 use domain::{
-    Completion, Cuts, FinishReason, MessageId, SessionId, TenantId, Timing, TurnId, Usage, WorkerId,
+    Completion, Credits, Cuts, FinishReason, MessageId, ReservationId, SessionId, TenantId, Timing,
+    TurnId, Usage, WorkerId,
 };
 use eventstore::Position;
 
 pub use queries::{TurnDetail, get_turn, next_turn, queued_turns, unfinished_turns};
 
-use crate::projection::{Fact, FoldError, Projection, Touched, row, storable};
+use crate::projection::{
+    AccountFact, Fact, FoldError, Projection, SessionFact, Touched, row, storable, tenant,
+};
 use crate::read_model::ReadModel;
 use crate::rows::Rows;
 
 row! {
     /// A turn. Those of a deleted session have no row; a cleared history leaves them.
-    pub struct TurnRow keyed by turn_id {
+    pub struct TurnRow keyed by turn_id.0 in session_id {
         /// Its id.
         pub turn_id: TurnId,
         /// Its session.
@@ -50,6 +54,12 @@ row! {
         pub timing: Option<Timing>,
         /// How the answer was cut into deltas.
         pub cuts: Option<Cuts>,
+        /// The code of what cut its answer short, if it wasn't the model or the user.
+        pub stopped_by: Option<String>,
+        /// What it cost; none before its settlement, and if nothing of its hold was used.
+        pub credits: Option<Credits>,
+        /// Limits of its owner's account of which its settlement left little.
+        pub quota_warnings: Vec<Threshold>,
         /// When somebody asked it to stop.
         pub cancel_requested_at: Option<DateTime<Utc>>,
         /// When it was accepted.
@@ -78,6 +88,7 @@ impl TurnRow {
         self.usage = Some(completion.usage);
         self.timing = Some(completion.timing);
         self.cuts = Some(completion.cuts.clone());
+        self.stopped_by = completion.stopped_by.as_deref().map(storable);
     }
 }
 
@@ -86,20 +97,34 @@ pub(crate) struct Turns;
 
 impl Projection for Turns {
     const MODEL: ReadModel = ReadModel::Turns;
+    const STREAMS: &'static [&'static str] = &[SESSION, QUOTA];
     type Row = TurnRow;
 
     fn touch(fact: &Fact<'_>, touched: &mut Touched) {
-        match fact.event {
-            SessionEvent::TurnRequested { turn_id, .. } => touched.makes(turn_id.0),
-            event => {
-                if let Some(turn_id) = changed(event) {
-                    touched.changes(turn_id.0);
-                }
+        let changed = match fact {
+            Fact::Session(SessionFact {
+                event: SessionEvent::TurnRequested { turn_id, .. },
+                ..
+            }) => {
+                touched.makes(turn_id.0);
+                None
             }
+            Fact::Session(fact) => changed(fact.event),
+            Fact::Account(fact) => settled(fact.event),
+        };
+        if let Some(turn_id) = changed {
+            touched.changes(turn_id.0);
         }
     }
 
     fn apply(rows: &mut Rows<TurnRow>, fact: &Fact<'_>) -> Result<(), FoldError> {
+        let fact = match fact {
+            Fact::Session(fact) => fact,
+            Fact::Account(fact) => {
+                settle(rows, fact);
+                return Ok(());
+            }
+        };
         match fact.event {
             SessionEvent::TurnRequested { .. } => rows.insert(requested(fact)?),
             SessionEvent::SessionDeleted { .. } => rows.remove_session(fact.session_id),
@@ -126,18 +151,16 @@ fn changed(event: &SessionEvent) -> Option<TurnId> {
     }
 }
 
-fn requested(fact: &Fact<'_>) -> Result<TurnRow, FoldError> {
+fn requested(fact: &SessionFact<'_>) -> Result<TurnRow, FoldError> {
     let SessionEvent::TurnRequested { turn_id, message_id, answer_id, settings, pool, at } =
         fact.event
     else {
         return Err(FoldError::Unfit("a turn must begin with TurnRequested"));
     };
-    let tenant_id = TenantId::try_from(fact.tenant_id.to_owned())
-        .map_err(|_| FoldError::Unfit("the tenant's id is not valid"))?;
     Ok(TurnRow {
         turn_id: *turn_id,
         session_id: fact.session_id,
-        tenant_id,
+        tenant_id: tenant(fact.tenant_id)?,
         message_id: *message_id,
         answer_id: *answer_id,
         status: TurnStatus::Queued,
@@ -150,6 +173,9 @@ fn requested(fact: &Fact<'_>) -> Result<TurnRow, FoldError> {
         usage: None,
         timing: None,
         cuts: None,
+        stopped_by: None,
+        credits: None,
+        quota_warnings: Vec::new(),
         cancel_requested_at: None,
         requested_at: *at,
         queued_at: *at,
@@ -193,4 +219,31 @@ fn change(row: &mut TurnRow, event: &SessionEvent, position: Position) {
         _ => return,
     }
     row.last_position = position;
+}
+
+/// The turn that `event` settles. What names a turn without its hold is somebody's own account
+/// of it, and says nothing about the turn.
+fn settled(event: &QuotaEvent) -> Option<TurnId> {
+    match event {
+        QuotaEvent::QuotaConsumed { turn_id: Some(turn_id), reservation_id, .. } => {
+            (*reservation_id == Some(ReservationId::from(*turn_id))).then_some(*turn_id)
+        }
+        QuotaEvent::ThresholdCrossed { turn_id, .. } => *turn_id,
+        _ => None,
+    }
+}
+
+/// The settlement of a turn of which there is no row, for its session is deleted, is nothing
+/// to keep here; nor is that of another tenant's.
+fn settle(rows: &mut Rows<TurnRow>, fact: &AccountFact<'_>) {
+    let row = settled(fact.event).and_then(|turn_id| rows.find(turn_id.0));
+    let Some(row) = row.filter(|row| row.tenant_id.as_str() == fact.tenant_id) else { return };
+    match fact.event {
+        QuotaEvent::QuotaConsumed { amount, .. } => row.credits = Some(amount.credits),
+        QuotaEvent::ThresholdCrossed { threshold, .. } => {
+            row.quota_warnings.push(threshold.clone());
+        }
+        _ => return,
+    }
+    row.last_position = fact.position;
 }

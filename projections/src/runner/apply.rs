@@ -3,7 +3,7 @@
 use eventstore::StoreError;
 use sqlx::{Connection, PgConnection, PgPool};
 
-use crate::batch::{Target, is_refusal};
+use crate::batch::{Target, concerns, is_refusal};
 use crate::checkpoint::State;
 use crate::deadline::{BATCH, within};
 use crate::event::Event;
@@ -71,6 +71,10 @@ async fn transact<P: Projection>(
     careful: bool,
 ) -> Result<Option<Vec<Parked>>, sqlx::Error> {
     let position = events.last().map_or(state.position, |event| event.position);
+    if !events.iter().any(|event| concerns::<P>(event)) {
+        // Nothing to fold: the checkpoint moves alone.
+        return Ok(state.move_to(connection, P::MODEL, position).await?.then(Vec::new));
+    }
     let mut transaction = connection.begin().await?;
     if !state.move_to(&mut transaction, P::MODEL, position).await? {
         transaction.rollback().await?;

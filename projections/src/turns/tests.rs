@@ -1,11 +1,13 @@
 //! How turns go, event by event.
 
+use domain::quota::Level;
 use domain::session::SessionEvent;
 
 use super::*;
+use crate::testing::accounts::{consumed, credits, crossed, reserved};
 use crate::testing::{
-    at, completed, created, fold, log, released, requested, sent, started, turn, turn_failed,
-    wanted,
+    Told, at, completed, completion, created, fold, log, released, requested, sent, started, table,
+    turn, turn_failed, wanted,
 };
 
 fn asked() -> Vec<(u128, SessionEvent)> {
@@ -76,4 +78,69 @@ fn only_turns_of_earlier_batches_are_loaded() {
     events.push((1, started(20, 1)));
     events.push((2, started(30, 2)));
     assert_eq!(wanted::<Turns>(&log(events)), [turn(30).0]);
+}
+
+fn told(events: Vec<(u128, Told)>) -> Vec<TurnRow> {
+    let session = asked().into_iter().map(|(id, event)| (id, event.into()));
+    fold::<Turns>(&log(session.chain(events).collect()))
+}
+
+fn settlement() -> Vec<(u128, Told)> {
+    vec![
+        (50, reserved(20, 300).into()),
+        (1, started(20, 1).into()),
+        (50, consumed(20, "0.25", at(4)).into()),
+        (50, crossed(Some(turn(20))).into()),
+        (1, completed(20, 11, "hello").into()),
+    ]
+}
+
+#[test]
+fn the_settlement_tells_what_a_turn_cost() {
+    let row = told(settlement()).remove(0);
+    assert_eq!(row.credits, Some(credits("0.25")));
+    let warnings: Vec<_> = row.quota_warnings.iter().map(|warning| warning.level).collect();
+    assert_eq!(warnings, [Level::Warning]);
+    assert_eq!((row.status, row.last_position), (TurnStatus::Completed, 8));
+}
+
+#[test]
+fn what_cut_an_answer_short_is_told() {
+    let turn_id = turn(20);
+    let mut completion = completion(11, "half");
+    completion.stopped_by = Some("insufficient_quota".to_owned());
+    let completed = SessionEvent::TurnCompleted {
+        turn_id,
+        attempt: 1,
+        finish_reason: FinishReason::Length,
+        completion,
+        at: at(4),
+    };
+    let row = after(vec![started(20, 1), completed]);
+    assert_eq!(row.stopped_by.as_deref(), Some("insufficient_quota"));
+}
+
+#[test]
+fn the_settlement_of_a_deleted_session_s_turn_is_ignored() {
+    let mut events = vec![(1, SessionEvent::SessionDeleted { at: at(3) }.into())];
+    events.extend(settlement().into_iter().filter(|(id, _)| *id == 50));
+    events.push((50, consumed(99, "1", at(5)).into()));
+    let session = asked().into_iter().map(|(id, event)| (id, event.into()));
+    let log = log(session.chain(events).collect::<Vec<(u128, Told)>>());
+    assert!(fold::<Turns>(&log).is_empty());
+    assert!(table::<Turns>(&[&log]).1.is_empty());
+}
+
+#[test]
+fn nobody_else_can_say_what_a_turn_cost() {
+    let mut claimed = consumed(20, "9", at(4));
+    if let QuotaEvent::QuotaConsumed { reservation_id, .. } = &mut claimed {
+        *reservation_id = None;
+    }
+    assert_eq!(told(vec![(50, claimed.into())])[0].credits, None);
+    let session = asked().into_iter().map(|(id, event)| (id, Told::from(event)));
+    let foreign = (50, Told::from(consumed(20, "9", at(4))));
+    let mut log = log(session.chain([foreign]).collect());
+    log[3].tenant_id = "umbrella".to_owned();
+    assert_eq!(fold::<Turns>(&log)[0].credits, None);
 }

@@ -5,8 +5,9 @@
 //! messages of slow subscribers.
 
 use chrono::{DateTime, Utc};
+use domain::quota::{QuotaEvent, Threshold};
 use domain::session::{SessionEvent, TurnError};
-use domain::{Completion, Cuts, FinishReason, ToolCallDelta, TurnId};
+use domain::{Completion, Credits, Cuts, FinishReason, ToolCallDelta, TurnId};
 use serde::{Deserialize, Serialize};
 
 /// A piece of an answer.
@@ -48,9 +49,21 @@ pub enum Terminal {
     },
 }
 
+/// What a turn's end meant for its owner's account.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Settlement {
+    /// What the turn cost; none if nothing was charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<Credits>,
+    /// Limits of which it left little.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Threshold>,
+}
+
 /// One message of a turn's stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "frames are shared by pointer, not moved about")]
 pub enum Frame {
     /// An attempt holds the turn; its text starts from nothing.
     Started {
@@ -79,6 +92,9 @@ pub enum Frame {
         position: i64,
         /// How.
         terminal: Terminal,
+        /// And at what cost.
+        #[serde(default, flatten)]
+        settlement: Settlement,
     },
 }
 
@@ -89,7 +105,7 @@ impl Frame {
     pub const LAST: u32 = 1_000_000_000;
 
     /// The frame of a turn's end. What is stored of the turn gives the same one.
-    pub fn ended(attempt: u32, position: i64, terminal: Terminal) -> Self {
+    pub fn ended(attempt: u32, position: i64, terminal: Terminal, settlement: Settlement) -> Self {
         let sequence = match &terminal {
             Terminal::Completed { completion, .. } => after(&completion.cuts),
             Terminal::Cancelled { completion: Some(completion) } if !completion.cuts.is_empty() => {
@@ -97,7 +113,7 @@ impl Frame {
             }
             Terminal::Cancelled { .. } | Terminal::Failed { .. } => Self::LAST,
         };
-        Self::Ended { attempt, sequence, position, terminal }
+        Self::Ended { attempt, sequence, position, terminal, settlement }
     }
 
     /// Attempt and sequence.
@@ -108,6 +124,27 @@ impl Frame {
                 (*attempt, *sequence)
             }
         }
+    }
+}
+
+impl Settlement {
+    /// The settlement of `turn_id` among the account's events of the append that ended it.
+    pub fn of<'a>(turn_id: TurnId, events: impl IntoIterator<Item = &'a QuotaEvent>) -> Self {
+        let mut settlement = Self::default();
+        for event in events {
+            match event {
+                QuotaEvent::QuotaConsumed { turn_id: Some(of), amount, .. } if *of == turn_id => {
+                    settlement.credits = Some(amount.credits);
+                }
+                QuotaEvent::ThresholdCrossed { turn_id: Some(of), threshold, .. }
+                    if *of == turn_id =>
+                {
+                    settlement.warnings.push(threshold.clone());
+                }
+                _ => {}
+            }
+        }
+        settlement
     }
 }
 

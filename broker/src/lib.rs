@@ -27,7 +27,7 @@ pub use connection::Broker;
 pub use domain::ToolCallDelta;
 pub use error::BrokerError;
 pub use events::{EventFeed, EventMessage, EventPublisher, LastPublished};
-pub use frame::{Delta, Frame, Terminal};
+pub use frame::{Delta, Frame, Settlement, Terminal};
 pub use hub::{DeltaHub, TurnWatch, WatchError};
 pub use jobs::{Job, JobQueue, ReceivedJob};
 pub use signals::{HeadHints, StopSignals};

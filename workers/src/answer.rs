@@ -19,6 +19,9 @@ use crate::provider::Chunk;
 /// The highest index of a tool call: beyond it they fall together, whatever a provider says.
 const LAST_TOOL_CALL: u32 = 255;
 
+/// No tokeniser makes more of a byte; twice that, for what templates add.
+const MOST_TOKENS_A_BYTE: usize = 2;
+
 #[derive(Debug, Default, Clone)]
 struct ToolCall {
     id: String,
@@ -36,6 +39,11 @@ impl ToolCall {
 pub(crate) struct Answer {
     attempt: u32,
     interval: Duration,
+    /// Tokens that may have been used without leaving a byte here: images, tools, hidden
+    /// reasoning. Twice what the model holds, for its window may be set smaller than it is.
+    most_unseen: u32,
+    /// Tokens that the answer may have.
+    longest: u32,
     started: Instant,
     first_delta: Option<Instant>,
     text: String,
@@ -51,10 +59,17 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(attempt: u32, interval: Duration) -> Self {
+    pub(crate) fn new(
+        attempt: u32,
+        interval: Duration,
+        context: u32,
+        longest: Option<u32>,
+    ) -> Self {
         Self {
             attempt,
             interval,
+            most_unseen: context.saturating_mul(2),
+            longest: longest.unwrap_or(u32::MAX),
             started: Instant::now(),
             first_delta: None,
             text: String::new(),
@@ -132,23 +147,37 @@ impl Answer {
         self.finish_reason.unwrap_or(inferred)
     }
 
-    /// What was used, by the provider's count or else our estimate.
+    /// About how many tokens the answer has so far.
+    pub(crate) fn estimated_tokens(&self) -> u32 {
+        tokens::usual(self.bytes())
+    }
+
+    /// What was used, by the provider's count if it can be true, or else our estimate. Of an
+    /// answer that never began, nothing.
     pub(crate) fn usage(&self, prompt: &Prompt) -> Usage {
-        self.usage.unwrap_or_else(|| {
-            let asked = prompt.system.as_ref().map_or(0, String::len)
-                + prompt
-                    .messages
-                    .iter()
-                    .map(|message| content::text_of(&message.content).len())
-                    .sum::<usize>();
-            Usage {
-                prompt_tokens: tokens::usual(asked),
-                completion_tokens: tokens::usual(self.text.len() + self.reasoning.len()),
-                reasoning_tokens: tokens::usual(self.reasoning.len()),
-                cached_tokens: 0,
-                estimated: true,
-            }
-        })
+        let seen = MOST_TOKENS_A_BYTE * (bytes_of(prompt) + self.bytes());
+        let most = u32::try_from(seen).unwrap_or(u32::MAX).saturating_add(self.most_unseen);
+        let counted = self.usage.filter(|usage| {
+            usage.total_tokens() <= most && usage.cached_tokens <= usage.prompt_tokens
+        });
+        counted.unwrap_or_else(|| self.estimated_usage(prompt))
+    }
+
+    fn estimated_usage(&self, prompt: &Prompt) -> Usage {
+        let began = self.first_delta.is_some() || self.finish_reason.is_some();
+        Usage {
+            prompt_tokens: if began { tokens::usual(bytes_of(prompt)) } else { 0 },
+            completion_tokens: self.estimated_tokens().min(self.longest),
+            reasoning_tokens: tokens::usual(self.reasoning.len()).min(self.longest),
+            cached_tokens: 0,
+            estimated: true,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let calls = self.tool_calls.values();
+        let calls: usize = calls.map(|call| call.name.len() + call.arguments.len()).sum();
+        self.text.len() + self.reasoning.len() + calls
     }
 
     /// The completion, once every frame is out.
@@ -171,6 +200,7 @@ impl Answer {
             usage: self.usage(prompt),
             timing: self.timing(turn, now),
             cuts: self.cuts.clone(),
+            stopped_by: None,
         }
     }
 
@@ -219,6 +249,11 @@ impl Answer {
             && self.pending.reasoning.is_empty()
             && self.pending.tool_calls.is_empty()
     }
+}
+
+fn bytes_of(prompt: &Prompt) -> usize {
+    let texts = prompt.messages.iter().map(|message| content::text_of(&message.content).len());
+    prompt.system.as_ref().map_or(0, String::len) + texts.sum::<usize>()
 }
 
 /// A provider's text as it can be kept: Postgres can't work with a NUL in JSON. It is replaced

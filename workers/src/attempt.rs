@@ -3,28 +3,30 @@
 //! Safety lies in the claim: it is an event, and the event that ends the turn is accepted only
 //! from the attempt that holds it. Everything else may be lost or come twice.
 
+mod claim;
 mod ending;
+mod hold;
 
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use broker::{Frame, Job, ReceivedJob, Terminal};
-use chrono::{DateTime, Utc};
+use broker::{Frame, Job, ReceivedJob, Settlement, Terminal};
 use commands::{Caller, CommandError, Executed};
-use domain::session::{
-    Prompt, Rejection, Session, SessionCommand, SessionEvent, Turn, TurnStatus, prompt_for,
-};
-use domain::{Actor, Causes, TurnId};
+use domain::TurnId;
+use domain::session::{SessionCommand, TurnStatus};
 use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::claim::{Claim, claim};
 use crate::answer::Answer;
-use crate::provider::{ChunkStream, CompletionRequest, ProviderError};
+use crate::provider::{Chunk, ChunkStream, CompletionRequest, ProviderError};
 use crate::worker::Deps;
 
+/// How soon the end of an answer follows its last words.
+const AT_ITS_END: Duration = Duration::from_millis(200);
 /// Before a turn is tried again that waits for an earlier one to stop.
 const SOON: Duration = Duration::from_millis(100);
 /// Before a job is tried again that failed for want of a database.
@@ -37,6 +39,8 @@ enum End {
     Finished,
     Failed(ProviderError),
     Stopped,
+    /// The account has no room for more of it; the code of the reason.
+    OutOfQuota(&'static str),
     Abandoned,
     /// The turn has ended or is in other hands.
     Lost,
@@ -48,17 +52,10 @@ enum Fate {
     Done,
     /// Somebody shall try again.
     HandBack(Duration),
+    /// The turn had ended without us.
+    TooLate,
     /// The job came again and is in other hands.
     Theirs,
-}
-
-/// A turn that this attempt holds.
-struct Claim {
-    attempt: u32,
-    started_at: DateTime<Utc>,
-    turn: Turn,
-    prompt: Prompt,
-    request: CompletionRequest,
 }
 
 /// Works on a job and settles it.
@@ -77,7 +74,7 @@ pub(crate) async fn work(deps: &Arc<Deps>, received: ReceivedJob) {
     let fate = see_through(deps, &received, &stop).await;
     lock(deps).remove(&turn_id);
     match fate {
-        Fate::Done => received.done().await,
+        Fate::Done | Fate::TooLate => received.done().await,
         Fate::HandBack(pause) => received.hand_back(pause).await,
         // Settling it here would settle it for them too.
         Fate::Theirs => {}
@@ -101,100 +98,43 @@ fn is_running(deps: &Deps, turn_id: TurnId, stop: &CancellationToken) -> bool {
     }
 }
 
-async fn see_through(deps: &Deps, received: &ReceivedJob, stop: &CancellationToken) -> Fate {
+async fn see_through(deps: &Arc<Deps>, received: &ReceivedJob, stop: &CancellationToken) -> Fate {
     let job = &received.job;
     if deps.abandon.is_cancelled() {
         return Fate::HandBack(Duration::ZERO);
     }
-    let claimed = match claim(deps, received).await {
+    let mut claimed = match claim(deps, received).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return Fate::Done,
         Err(fate) => return fate,
     };
-    let mut answer = Answer::new(claimed.attempt, deps.options.delta_interval);
+    let longest = claimed.turn.settings.max_tokens;
+    let interval = deps.options.delta_interval;
+    let mut answer = Answer::new(claimed.attempt, interval, claimed.context, longest);
     let started = Frame::Started { attempt: claimed.attempt, at: claimed.started_at };
     deps.broker.publish_frame(&job.tenant_id, job.turn_id, &started).await;
-    let end = run_model(deps, received, &claimed, &mut answer, stop).await;
+    let end = run_model(deps, received, &mut claimed, &mut answer, stop).await;
     if matches!(end, End::Lost) {
         return Fate::Theirs;
     }
     if let Some(frame) = answer.frame() {
         deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
     }
-    match ending::closing_command(deps, job, &claimed, &answer, end) {
+    let fate = match ending::closing_command(deps, job, &claimed, &answer, end) {
         Some(command) => ending::finish(deps, received, &command).await,
         None => ending::release(deps, job, claimed.attempt).await,
+    };
+    if matches!(fate, Fate::TooLate) {
+        ending::settle(deps, job, Some(answer.usage(&claimed.prompt))).await;
     }
-}
-
-/// Claims the turn. None if there is nothing to do; the claim itself may have ended the turn.
-async fn claim(deps: &Deps, received: &ReceivedJob) -> Result<Option<Claim>, Fate> {
-    let job = &received.job;
-    let command = SessionCommand::StartAttempt {
-        turn_id: job.turn_id,
-        worker_id: deps.options.id.clone(),
-        takeover: received.deliveries() > 1,
-    };
-    let executed = match execute(deps, job, &command).await {
-        Ok(executed) => executed,
-        Err(CommandError::Rejected(Rejection::EarlierTurnStopping)) => {
-            return Err(Fate::HandBack(SOON));
-        }
-        Err(CommandError::Rejected(rejection)) => {
-            tracing::debug!(%rejection, "nothing to do");
-            return Ok(None);
-        }
-        Err(error) if may_pass(&error) => {
-            tracing::warn!(error = %Causes(&error), "the turn could not be claimed");
-            return Err(Fate::HandBack(LATER));
-        }
-        Err(error) => {
-            tracing::error!(error = %Causes(&error), "the turn can't be claimed");
-            return Err(Fate::HandBack(MUCH_LATER));
-        }
-    };
-    announce(deps, job, &executed).await;
-    let Some(session) = &executed.session else { return Ok(None) };
-    let started = executed.events.iter().find_map(|event| match event {
-        SessionEvent::AttemptStarted { at, .. } => Some(*at),
-        _ => None,
-    });
-    let Some(started_at) = started else { return Ok(None) };
-    let Some(turn) = session.turn(job.turn_id).filter(|turn| !turn.status.is_terminal()) else {
-        return Ok(None);
-    };
-    Ok(Some(claim_of(deps, session, turn, started_at)))
-}
-
-/// Whether the same command may succeed a moment later.
-fn may_pass(error: &CommandError) -> bool {
-    match error {
-        CommandError::Store(error) => error.is_unavailable(),
-        CommandError::Contended => true,
-        CommandError::Rejected(_) | CommandError::IdReused | CommandError::Encoding(_) => false,
-    }
-}
-
-fn claim_of(deps: &Deps, session: &Session, turn: &Turn, started_at: DateTime<Utc>) -> Claim {
-    let name = turn.settings.model.clone().unwrap_or_default();
-    // A model that was taken from the configuration meanwhile fails at the provider's door.
-    let prompt = match deps.catalog.models.get(&name) {
-        Some(model) => prompt_for(session, turn, model),
-        None => Prompt { system: None, messages: Vec::new(), dropped: 0 },
-    };
-    let request = CompletionRequest {
-        model: name,
-        prompt: prompt.clone(),
-        settings: (*turn.settings).clone(),
-    };
-    Claim { attempt: turn.attempt, started_at, turn: turn.clone(), prompt, request }
+    fate
 }
 
 /// Streams the answer into `answer` and onto NATS until it ends, one way or another.
 async fn run_model(
     deps: &Deps,
     received: &ReceivedJob,
-    claimed: &Claim,
+    claimed: &mut Claim,
     answer: &mut Answer,
     stop: &CancellationToken,
 ) -> End {
@@ -210,7 +150,18 @@ async fn run_model(
         () = deps.abandon.cancelled() => return End::Abandoned,
         end = &mut alive => return end,
     };
+    let hold = &mut claimed.hold;
     loop {
+        let tokens = answer.estimated_tokens();
+        if let Some(code) = hold.used_up(tokens) {
+            return if ends(&mut chunks, answer).await {
+                End::Finished
+            } else {
+                End::OutOfQuota(code)
+            };
+        }
+        hold.grow(tokens);
+        let (has_room, renew_at) = (hold.has_room(tokens), hold.renew_at());
         tokio::select! {
             biased;
             () = stop.cancelled() => return End::Stopped,
@@ -222,7 +173,9 @@ async fn run_model(
                     deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
                 }
             }
-            chunk = chunks.next() => match chunk {
+            () = until(renew_at) => {}
+            () = hold.settled() => {}
+            chunk = chunks.next(), if has_room => match chunk {
                 Some(Ok(chunk)) => answer.push(chunk),
                 Some(Err(error)) => return End::Failed(error),
                 None => return End::Finished,
@@ -231,8 +184,20 @@ async fn run_model(
     }
 }
 
+/// Whether the answer is at its end: a fast model's last words may come with all that is held.
+async fn ends(chunks: &mut ChunkStream, answer: &mut Answer) -> bool {
+    loop {
+        match tokio::time::timeout(AT_ITS_END, chunks.next()).await {
+            Ok(None) => return true,
+            Ok(Some(Ok(last @ (Chunk::Finish(_) | Chunk::Usage(_))))) => answer.push(last),
+            Ok(Some(_)) | Err(_) => return false,
+        }
+    }
+}
+
 async fn start(deps: &Deps, request: &CompletionRequest) -> Result<ChunkStream, ProviderError> {
-    deps.catalog.complete(request).await
+    let current = deps.bus.catalog().current();
+    deps.providers.complete(&current.catalog, request).await
 }
 
 async fn until(due: Option<Instant>) {
@@ -257,6 +222,8 @@ async fn keep_alive(deps: &Deps, received: &ReceivedJob, attempt: u32) -> End {
                     return End::Stopped;
                 }
             }
+            // What was used of it is still to be told.
+            Some(turn) if turn.status.is_terminal() => return End::Stopped,
             _ => return End::Lost,
         }
     }
@@ -267,11 +234,7 @@ fn execute<'a>(
     job: &'a Job,
     command: &'a SessionCommand,
 ) -> impl Future<Output = Result<Executed, CommandError>> + 'a {
-    let caller = Caller {
-        actor: Actor::system(job.tenant_id.clone()),
-        command_id: None,
-        correlation_id: job.turn_id.to_string(),
-    };
+    let caller = Caller::system(job.tenant_id.clone(), job.turn_id.to_string());
     async move { deps.bus.execute(job.session_id, command, &caller).await }
 }
 
@@ -279,7 +242,9 @@ fn execute<'a>(
 async fn announce(deps: &Deps, job: &Job, executed: &Executed) {
     for (position, event) in executed.placed() {
         let Some((turn_id, attempt, terminal)) = Terminal::of(event) else { continue };
-        let frame = Frame::ended(attempt, position, terminal);
+        let billed = executed.billed.iter().flat_map(|billed| &billed.events);
+        let settlement = Settlement::of(turn_id, billed);
+        let frame = Frame::ended(attempt, position, terminal, settlement);
         deps.broker.publish_frame(&job.tenant_id, turn_id, &frame).await;
     }
 }

@@ -1,4 +1,5 @@
-//! What works in the background: the LLM worker and its providers, the relay, the sweeper.
+//! What works in the background: the LLM worker and its providers, the relay, the sweeper,
+//! webhooks.
 
 mod answer;
 mod attempt;
@@ -6,4 +7,5 @@ pub mod catalog;
 pub mod provider;
 pub mod relay;
 mod sweeper;
+pub mod webhooks;
 pub mod worker;

@@ -3,7 +3,7 @@
 //! # How to add a provider
 //!
 //! 1. Add a file under `provider/` with a type that implements [`Provider`].
-//! 2. Add its kind to `ProviderKind` in `catalog.rs`, and build it in `catalog::build`.
+//! 2. Add its kind to `ProviderKind` in the domain's catalog, and build it in `catalog/build.rs`.
 //! 3. Test it against the scripted provider's faults and, where there is one, the real server.
 
 pub mod demo;
@@ -89,6 +89,8 @@ pub enum ErrorClass {
     ModelNotFound,
     /// The answer isn't what the protocol says.
     Protocol,
+    /// This process lacks what it needs to ask.
+    Misconfigured,
 }
 
 /// A provider's failure. Its message never holds credentials.
@@ -132,6 +134,7 @@ impl ProviderError {
             ErrorClass::ContextLength => "context_length_exceeded",
             ErrorClass::ModelNotFound => "provider_model_not_found",
             ErrorClass::Protocol => "provider_protocol_error",
+            ErrorClass::Misconfigured => "provider_misconfigured",
         }
     }
 }

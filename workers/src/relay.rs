@@ -4,12 +4,12 @@
 //! that it can't read back: where to go on stands in the `EVENTS` stream itself, and, for a
 //! stream that was wiped, in a checkpoint. Hints wake it; polling makes sure.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, BrokerError, EventPublisher, Job};
+use commands::CommandBus;
+use domain::Causes;
 use domain::session::SessionEvent;
-use domain::{Causes, Clock};
 use eventstore::{EventStore, Position, RecordedEvent, StoreError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -17,7 +17,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::sweeper::Sweeper;
+use crate::sweeper::{Sweeper, holds};
 
 const LEADER_LOCK: i64 = 7_245_873_190_468;
 const CHECKPOINT: &str = "relay";
@@ -46,17 +46,12 @@ pub enum RelayError {
     Encoding(#[from] serde_json::Error),
 }
 
-/// Relays until `stop`; survives the loss of Postgres and of NATS.
-pub async fn run(
-    store: EventStore,
-    broker: Broker,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) {
+/// Relays until `stop`, and sweeps with `bus`; survives the loss of Postgres and of NATS.
+pub async fn run(store: EventStore, broker: Broker, bus: CommandBus, stop: CancellationToken) {
     let mut troubled = false;
-    let mut sweeper = Sweeper::new(clock);
+    let mut sweeper = Sweeper::new(bus.clone());
     while !stop.is_cancelled() {
-        match lead(&store, &broker, &mut sweeper, &stop, &mut troubled).await {
+        match lead(&store, &broker, &bus, &mut sweeper, &stop, &mut troubled).await {
             Ok(()) => troubled = false,
             Err(error) if !troubled => {
                 tracing::warn!(error = %Causes(&error), "the relay is interrupted");
@@ -75,12 +70,16 @@ pub async fn run(
 async fn lead(
     store: &EventStore,
     broker: &Broker,
+    bus: &CommandBus,
     sweeper: &mut Sweeper,
     stop: &CancellationToken,
     troubled: &mut bool,
 ) -> Result<(), RelayError> {
     let Some(mut lock) = take_lead(store).await? else { return Ok(()) };
-    let result = relay(store, broker, sweeper, stop, &mut lock, troubled).await;
+    let result = tokio::select! {
+        result = relay(store, broker, sweeper, stop, &mut lock, troubled) => result,
+        () = holds::look_after(store, bus) => Ok(()),
+    };
     // Closing the connection gives the lock back at once.
     drop(lock.close().await);
     result

@@ -1,12 +1,18 @@
-//! The sweeper: turns that wait though no job stands for them any more (the queue was wiped,
+//! The sweeper: what nobody else comes back to.
+//!
+//! Turns that wait though no job stands for them any more (the queue was wiped,
 //! or was full) get one again. A job too many is refused by version; still, nothing is done
 //! while there are as many jobs as turns: then they wait because the workers are busy.
+//!
+//! What quota has to be looked after stands in `holds`.
 
-use std::sync::Arc;
+pub(crate) mod holds;
+
 use std::time::Duration;
 
 use broker::{Broker, Job};
-use domain::{Causes, Clock};
+use commands::CommandBus;
+use domain::Causes;
 use eventstore::EventStore;
 use tokio::time::Instant;
 
@@ -19,7 +25,7 @@ const LIMIT: u32 = 500;
 
 /// Goes over the waiting turns from time to time.
 pub(crate) struct Sweeper {
-    clock: Arc<dyn Clock>,
+    bus: CommandBus,
     next: Instant,
     /// Tells this process' rounds from another one's.
     id: u64,
@@ -27,8 +33,8 @@ pub(crate) struct Sweeper {
 }
 
 impl Sweeper {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, next: Instant::now() + INTERVAL, id: rand::random(), round: 0 }
+    pub(crate) fn new(bus: CommandBus) -> Self {
+        Self { bus, next: Instant::now() + INTERVAL, id: rand::random(), round: 0 }
     }
 
     /// Does its round if it is time.
@@ -49,7 +55,8 @@ impl Sweeper {
             return Ok(());
         }
         let waiting =
-            projections::queued_turns(store.pool(), self.clock.now() - INTERVAL, LIMIT).await?;
+            projections::queued_turns(store.pool(), self.bus.clock().now() - INTERVAL, LIMIT)
+                .await?;
         let round = format!("sweep-{:x}-{}", self.id, self.round);
         for turn in &waiting {
             let job = Job {

@@ -1,18 +1,20 @@
 //! The LLM worker: takes jobs, as many at once as it has room for, and sees each through.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use broker::{Broker, BrokerError, JobQueue, ReceivedJob};
 use commands::CommandBus;
 use domain::{Causes, TurnId, WorkerId};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt;
-use crate::catalog::Catalog;
+use crate::catalog::Providers;
 
 /// Between tries while NATS is away.
 const RETRY: Duration = Duration::from_millis(500);
@@ -32,7 +34,7 @@ pub struct WorkerOptions {
 pub(crate) struct Deps {
     pub(crate) bus: CommandBus,
     pub(crate) broker: Broker,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) providers: Arc<Providers>,
     pub(crate) options: WorkerOptions,
     /// Turns in work here, and how to stop each.
     pub(crate) running: Mutex<HashMap<TurnId, CancellationToken>>,
@@ -44,18 +46,16 @@ pub(crate) struct Deps {
 pub async fn run(
     bus: CommandBus,
     broker: Broker,
-    catalog: Arc<Catalog>,
+    providers: Arc<Providers>,
     options: WorkerOptions,
     stop: CancellationToken,
     abandon: CancellationToken,
 ) {
-    let pools = catalog.models.pools();
     let running = Mutex::default();
-    let deps = Arc::new(Deps { bus, broker, catalog, options, running, abandon });
+    let deps = Arc::new(Deps { bus, broker, providers, options, running, abandon });
     let attempts = TaskTracker::new();
-    let pulls = pools.iter().map(|pool| serve_pool(&deps, pool, &attempts, &stop));
     let listen = stop.run_until_cancelled(listen_for_stops(&deps));
-    tokio::join!(futures::future::join_all(pulls), listen);
+    tokio::join!(serve_pools(&deps, &attempts, &stop), listen);
     attempts.close();
     // Stop signals still count while the last turns finish.
     tokio::select! {
@@ -64,9 +64,30 @@ pub async fn run(
     }
 }
 
+/// Serves every pool of the catalog, also those that come to it later.
+async fn serve_pools(deps: &Arc<Deps>, attempts: &TaskTracker, stop: &CancellationToken) {
+    let mut catalog = deps.bus.catalog().changed();
+    let mut known = BTreeSet::new();
+    let mut pulls = FuturesUnordered::new();
+    while !stop.is_cancelled() {
+        let pools = catalog.borrow_and_update().catalog.pools.clone();
+        for pool in pools {
+            if known.insert(pool.clone()) {
+                pulls.push(serve_pool(deps, pool, attempts, stop));
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = catalog.changed() => {}
+            Some(()) = pulls.next() => {}
+        }
+    }
+    while pulls.next().await.is_some() {}
+}
+
 async fn serve_pool(
     deps: &Arc<Deps>,
-    pool: &str,
+    pool: String,
     attempts: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -75,7 +96,7 @@ async fn serve_pool(
     while !stop.is_cancelled() {
         let served = async {
             deps.broker.ensure_streams().await?;
-            let mut queue = deps.broker.job_queue(pool).await?;
+            let mut queue = deps.broker.job_queue(&pool).await?;
             troubled = false;
             take_jobs(deps, &slots, &mut queue, attempts, stop).await
         };

@@ -7,7 +7,7 @@ use super::{Cursor, Spliced, splice};
 use crate::frame::Frame;
 
 mod broker_frames {
-    use crate::frame::{Delta, Frame, Terminal};
+    use crate::frame::{Delta, Frame, Settlement, Terminal};
     use chrono::DateTime;
     use domain::session::TurnError;
 
@@ -21,7 +21,14 @@ mod broker_frames {
 
     pub(super) fn ended(attempt: u32, sequence: u32) -> Frame {
         let error = TurnError { code: "x".to_owned(), message: String::new() };
-        Frame::Ended { attempt, sequence, position: 1, terminal: Terminal::Failed { error } }
+        let (position, settlement) = (1, Settlement::default());
+        Frame::Ended {
+            attempt,
+            sequence,
+            position,
+            terminal: Terminal::Failed { error },
+            settlement,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::Answer;
 use crate::provider::Chunk;
 
 const HELD: Duration = Duration::from_millis(20);
+const CONTEXT: u32 = 8192;
 
 fn turn() -> Turn {
     Turn {
@@ -41,7 +42,7 @@ fn piece(frame: &Frame) -> (u32, u64, &str) {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_piece_is_due_at_once_and_the_next_ones_after_the_interval() {
-    let mut answer = Answer::new(1, HELD);
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
     assert_eq!(answer.due(), None);
     answer.push(Chunk::Text("a".to_owned()));
     let now = tokio::time::Instant::now();
@@ -56,7 +57,7 @@ async fn the_first_piece_is_due_at_once_and_the_next_ones_after_the_interval() {
 
 #[tokio::test]
 async fn tool_calls_come_together_by_index() {
-    let mut answer = Answer::new(1, HELD);
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
     let call = |index, id: Option<&str>, arguments: &str| Chunk::ToolCall {
         index,
         id: id.map(str::to_owned),
@@ -79,7 +80,7 @@ async fn tool_calls_come_together_by_index() {
 
 #[tokio::test]
 async fn a_hole_among_the_tool_calls_is_no_tool_call() {
-    let mut answer = Answer::new(1, HELD);
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
     let call = |index, id: Option<&str>| Chunk::ToolCall {
         index,
         id: id.map(str::to_owned),
@@ -100,7 +101,7 @@ async fn a_hole_among_the_tool_calls_is_no_tool_call() {
 
 #[tokio::test]
 async fn the_cuts_tell_what_each_frame_had() {
-    let mut answer = Answer::new(1, HELD);
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
     let mut frames = Vec::new();
     for chunk in [
         Chunk::Reasoning("Hm.".to_owned()),
@@ -124,7 +125,7 @@ async fn the_cuts_tell_what_each_frame_had() {
 
 #[tokio::test]
 async fn a_nul_is_replaced_wherever_it_comes_from() {
-    let mut answer = Answer::new(1, HELD);
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
     let nul = || "a\0b".to_owned();
     answer.push(Chunk::Text(nul()));
     answer.push(Chunk::Reasoning(nul()));
@@ -140,7 +141,7 @@ async fn a_nul_is_replaced_wherever_it_comes_from() {
 
 #[tokio::test]
 async fn usage_is_the_providers_or_else_marked_as_an_estimate() {
-    let mut answer = Answer::new(1, HELD);
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
     answer.push(Chunk::Text("four words of text".to_owned()));
     let estimate = answer.usage(&prompt());
     assert!(estimate.estimated && estimate.prompt_tokens > 0 && estimate.completion_tokens > 0);
@@ -149,12 +150,29 @@ async fn usage_is_the_providers_or_else_marked_as_an_estimate() {
     assert_eq!(answer.usage(&prompt()), counted);
 }
 
+#[tokio::test]
+async fn a_count_that_cannot_be_is_not_believed() {
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
+    answer.push(Chunk::Text("four words of text".to_owned()));
+    let absurd = Usage { prompt_tokens: 9, completion_tokens: 400_000, ..Usage::default() };
+    answer.push(Chunk::Usage(absurd));
+    let estimate = answer.usage(&prompt());
+    assert!(estimate.estimated && estimate.completion_tokens < 10, "{estimate:?}");
+}
+
+#[tokio::test]
+async fn no_estimate_is_longer_than_the_answer_may_be() {
+    let mut answer = Answer::new(1, HELD, CONTEXT, Some(3));
+    answer.push(Chunk::Text("comprehensibility is characteristically".to_owned()));
+    assert_eq!(answer.usage(&prompt()).completion_tokens, 3);
+}
+
 proptest! {
     #[test]
     fn frames_joined_are_the_text(
         chunks in proptest::collection::vec(("\\PC{0,6}", any::<bool>()), 0..40),
     ) {
-        let mut answer = Answer::new(1, HELD);
+        let mut answer = Answer::new(1, HELD, CONTEXT, None);
         let mut frames = Vec::new();
         let mut said = String::new();
         for (text, send) in chunks {

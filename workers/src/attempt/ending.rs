@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use broker::{Job, ReceivedJob, Terminal};
-use commands::CommandError;
-use domain::Causes;
+use commands::{Caller, CommandError};
 use domain::session::{Rejection, SessionCommand, TurnError};
+use domain::{Causes, Completion, FinishReason, Usage, billing};
 use tokio::time::Instant;
 
-use super::{Claim, End, Fate, LATER, SOON, announce, execute};
+use super::claim::Claim;
+use super::{End, Fate, LATER, SOON, announce, execute};
 use crate::answer::{Answer, without_nul};
 use crate::worker::Deps;
 
@@ -33,6 +34,12 @@ pub(super) fn closing_command(
             attempt,
             finish_reason: answer.finish_reason(),
             completion: completion(),
+        }),
+        End::OutOfQuota(code) => Some(SessionCommand::CompleteTurn {
+            turn_id,
+            attempt,
+            finish_reason: FinishReason::Length,
+            completion: Completion { stopped_by: Some(code.to_owned()), ..completion() },
         }),
         End::Stopped => {
             Some(SessionCommand::ConfirmCancel { turn_id, attempt, completion: completion() })
@@ -92,7 +99,7 @@ pub(super) async fn release(deps: &Deps, job: &Job, attempt: u32) -> Fate {
         Ok(Ok(executed)) => {
             announce(deps, job, &executed).await;
             if executed.events.iter().any(|event| Terminal::of(event).is_some()) {
-                return Fate::Done;
+                return Fate::TooLate;
             }
             tracing::info!(attempt, "the turn was given back");
         }
@@ -110,6 +117,41 @@ fn not_ours(rejection: &Rejection) -> Fate {
     tracing::info!(%rejection, "another attempt or the user was faster");
     match rejection {
         Rejection::AttemptSuperseded => Fate::Theirs,
+        Rejection::TurnFinished => Fate::TooLate,
         _ => Fate::Done,
     }
+}
+
+/// Settles a turn that ended without its attempt (its session was deleted, or it did not stop
+/// in time): what was used until then is charged. Where the turn's end has settled it, there is
+/// nothing to do.
+pub(super) async fn settle(deps: &Deps, job: &Job, used: Option<Usage>) {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let settled = tokio::select! {
+            settled = try_to_settle(deps, job, used) => settled,
+            () = last_chance(deps) => return,
+        };
+        match settled {
+            Ok(()) => return,
+            Err(error)
+                if Instant::now() < give_up && !matches!(error, CommandError::Quota { .. }) =>
+            {
+                tokio::time::sleep(SOON).await;
+            }
+            // The hold expires in time.
+            Err(error) => {
+                tracing::warn!(error = %Causes(&error), "an ended turn could not be settled");
+                return;
+            }
+        }
+    }
+}
+
+async fn try_to_settle(deps: &Deps, job: &Job, used: Option<Usage>) -> Result<(), CommandError> {
+    let session = deps.bus.load(job.session_id).await?;
+    let Some(owner) = session.owner.clone() else { return Ok(()) };
+    let command = billing::settle(&session, job.turn_id, used);
+    let caller = Caller::system(job.tenant_id.clone(), job.turn_id.to_string());
+    deps.bus.execute_quota(&owner, vec![command], &caller).await.map(drop)
 }

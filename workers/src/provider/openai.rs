@@ -6,7 +6,7 @@ mod deadlines;
 mod error;
 mod frame;
 mod request;
-mod retry_after;
+pub(crate) mod retry_after;
 mod sse;
 mod usage;
 
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::catalog::MaxTokensField;
 use futures::StreamExt as _;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url};
@@ -25,7 +26,6 @@ use deadlines::Deadlines;
 pub use deadlines::Timeouts;
 pub use error::ApiKey;
 use error::Reporter;
-pub use request::MaxTokensField;
 
 /// How long a health check and the body of an error may take.
 const SHORT: Duration = Duration::from_secs(5);

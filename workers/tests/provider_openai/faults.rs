@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::scripted::{Act, Server, delta, done, finish, sse};
+use domain::catalog::MaxTokensField;
 use domain::session::Prompt;
 use domain::{FinishReason, Settings};
 use futures::StreamExt as _;
-use workers::provider::openai::{ApiKey, MaxTokensField, OpenAi, OpenAiConfig, Timeouts};
+use workers::provider::openai::{ApiKey, OpenAi, OpenAiConfig, Timeouts};
 use workers::provider::retry::{Retry, RetryPolicy};
 use workers::provider::{Chunk, CompletionRequest, ErrorClass, Provider, ProviderError};
 

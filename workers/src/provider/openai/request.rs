@@ -3,24 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use domain::catalog::MaxTokensField;
 use domain::content::text_of;
 use domain::{ContentPart, Message, Role};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::provider::CompletionRequest;
-
-/// What the field that bounds the answer is called; newer models of `OpenAI` know only the
-/// second name, most other servers only the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MaxTokensField {
-    /// `max_tokens`
-    #[default]
-    MaxTokens,
-    /// `max_completion_tokens`
-    MaxCompletionTokens,
-}
 
 /// Options that a client may not set: they decide what is asked and how the answer comes, or
 /// (the last three) would make it cost more than was reserved.

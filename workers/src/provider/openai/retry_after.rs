@@ -10,7 +10,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The wait the headers ask for.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     milliseconds(headers)
         .or_else(|| seconds(headers))
         .or_else(|| until_date(headers))

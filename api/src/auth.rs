@@ -1,4 +1,4 @@
-//! Who is calling: a bearer token becomes an [`Actor`].
+//! Who is calling: a bearer token becomes an [`Identity`].
 //!
 //! The token is either a JWT of the deployment's identity provider or an API key made here.
 //! Tenant and user come from it alone; nothing else in a request can name them. A token never
@@ -12,6 +12,7 @@ mod api_keys;
 mod claims;
 mod config;
 mod error;
+mod identity;
 mod jwks;
 mod jwt;
 mod key_cache;
@@ -21,11 +22,12 @@ mod key_set;
 
 use std::sync::Arc;
 
-use domain::{Actor, Clock};
+use domain::Clock;
 
 pub use api_keys::{ApiKeyError, ApiKeys, KeyInfo, KeyRequest, NewKey};
 pub use config::{AuthConfig, AuthConfigError, JwksConfig, JwtConfig, SharedSecret};
 pub use error::{AuthError, Unavailable};
+pub use identity::Identity;
 pub use jwks::JwksError;
 
 use jwt::Jwt;
@@ -33,7 +35,7 @@ use jwt::Jwt;
 /// Longer than any identity provider's token, and short enough to be cheap to refuse.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Turns bearer tokens into actors.
+/// Tells from a bearer token who is calling.
 #[derive(Debug)]
 pub struct Authenticator {
     jwt: Option<Jwt>,
@@ -56,13 +58,13 @@ impl Authenticator {
         &self.keys
     }
 
-    /// The actor that the value of an `Authorization` header speaks for.
-    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Actor, AuthError> {
+    /// Whom the value of an `Authorization` header speaks for.
+    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Identity, AuthError> {
         self.authenticate_token(bearer(authorization)?).await
     }
 
-    /// The actor that a bare token speaks for, for clients that can set no header.
-    pub async fn authenticate_token(&self, token: &str) -> Result<Actor, AuthError> {
+    /// Whom a bare token speaks for, for clients that can set no header.
+    pub async fn authenticate_token(&self, token: &str) -> Result<Identity, AuthError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(AuthError::InvalidToken("it is too long"));
         }

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use commands::Caller;
 use domain::{Actor, CommandId};
 
+use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::request::RequestId;
 use crate::state::ApiState;
@@ -18,6 +19,8 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticated {
     pub(crate) actor: Actor,
+    /// The tier that the token names.
+    pub(crate) named_tier: Option<String>,
     command_id: Option<CommandId>,
     request_id: String,
 }
@@ -32,7 +35,9 @@ impl Authenticated {
     pub(crate) fn caller(&self, command_id: Option<CommandId>) -> Caller {
         Caller {
             actor: self.actor.clone(),
+            named_tier: self.named_tier.clone(),
             command_id: command_id.or_else(|| self.command_id.clone()),
+            remembered_as: None,
             correlation_id: self.request_id.clone(),
         }
     }
@@ -45,7 +50,8 @@ impl FromRequestParts<ApiState> for Authenticated {
         let header = parts.headers.get(AUTHORIZATION);
         // What isn't text is no token; the authenticator says so.
         let authorization = header.map(|value| value.to_str().unwrap_or_default());
-        let actor = state.authenticator.authenticate(authorization).await?;
+        let Identity { actor, named_tier } =
+            state.authenticator.authenticate(authorization).await?;
         let command_id = match parts.headers.get(IDEMPOTENCY_KEY) {
             None => None,
             Some(value) => {
@@ -58,6 +64,6 @@ impl FromRequestParts<ApiState> for Authenticated {
         };
         let request_id =
             parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
-        Ok(Self { actor, command_id, request_id })
+        Ok(Self { actor, named_tier, command_id, request_id })
     }
 }

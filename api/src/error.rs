@@ -9,11 +9,13 @@ use axum::response::{IntoResponse, Response};
 use broker::BrokerError;
 use commands::CommandError;
 use domain::Causes;
+use domain::catalog::CatalogRejection;
 use domain::session::{Rejection, RejectionKind};
 use eventstore::StoreError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::auth::AuthError;
+use crate::quota::refusal::QuotaRefusal;
 
 /// An answer that is an error.
 #[derive(Debug, Clone)]
@@ -28,13 +30,15 @@ pub struct ApiError {
     pub field: Option<String>,
     /// Seconds after which a try may succeed.
     pub retry_after: Option<u64>,
+    /// The account that refuses, if one does.
+    pub(crate) quota: Option<Box<QuotaRefusal>>,
 }
 
 impl ApiError {
     /// An error.
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, code: code.to_owned(), detail, field: None, retry_after: None }
+        Self { status, code: code.to_owned(), detail, field: None, retry_after: None, quota: None }
     }
 
     pub(crate) fn bad_request(code: &str, detail: impl Into<String>) -> Self {
@@ -84,7 +88,7 @@ impl ApiError {
     }
 
     /// The body in the native routes' shape.
-    pub(crate) fn problem(&self, request_id: &str) -> serde_json::Value {
+    pub(crate) fn problem(&self, request_id: &str) -> Value {
         let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
@@ -96,16 +100,23 @@ impl ApiError {
         if let Some(field) = &self.field {
             body["field"] = json!(field);
         }
+        if let (Some(body), Some(quota)) = (body.as_object_mut(), &self.quota)
+            && let Value::Object(members) = quota.members()
+        {
+            body.extend(members);
+        }
         body
     }
 
     /// The body in `OpenAI`'s shape; in a stream, whose head names the request, without its id.
-    pub(crate) fn openai(&self, request_id: Option<&str>) -> serde_json::Value {
+    pub(crate) fn openai(&self, request_id: Option<&str>) -> Value {
         let kind = match self.status {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::NOT_FOUND => "not_found_error",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::TOO_MANY_REQUESTS => {
+                self.quota.as_ref().map_or("rate_limit_error", |quota| quota.openai_type())
+            }
             status if status.is_client_error() => "invalid_request_error",
             _ => "server_error",
         };
@@ -128,6 +139,11 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body isn't read: the connection is of no use to the client now.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
@@ -142,6 +158,7 @@ impl From<Rejection> for ApiError {
         let status = match rejection.kind() {
             RejectionKind::NotFound => StatusCode::NOT_FOUND,
             RejectionKind::Conflict => StatusCode::CONFLICT,
+            RejectionKind::Forbidden => StatusCode::FORBIDDEN,
             RejectionKind::Invalid => match rejection {
                 Rejection::MessageTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 _ => StatusCode::BAD_REQUEST,
@@ -155,38 +172,62 @@ impl From<Rejection> for ApiError {
     }
 }
 
+impl From<CatalogRejection> for ApiError {
+    fn from(rejection: CatalogRejection) -> Self {
+        let status = match rejection.kind() {
+            RejectionKind::NotFound => StatusCode::NOT_FOUND,
+            RejectionKind::Conflict => StatusCode::CONFLICT,
+            RejectionKind::Forbidden => StatusCode::FORBIDDEN,
+            RejectionKind::Invalid => StatusCode::BAD_REQUEST,
+        };
+        let error = Self::new(status, rejection.code(), rejection.to_string());
+        match rejection.field() {
+            Some(field) => error.with_field(field),
+            None => error,
+        }
+    }
+}
+
 impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Rejected(rejection) => rejection.into(),
+            CommandError::Quota { rejection, account } => QuotaRefusal::error(rejection, account),
+            CommandError::Catalog(rejection) => rejection.into(),
             CommandError::IdReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
                 "this Idempotency-Key was used for another request; use a new one",
             ),
             CommandError::Contended => {
-                let detail = "too many changes to this session at once; try again";
+                let detail = "too many changes to the same thing at once; try again";
                 let error = Self::new(StatusCode::CONFLICT, "contended", detail);
                 Self { retry_after: Some(1), ..error }
             }
-            CommandError::Store(error) => error.into(),
-            CommandError::Encoding(error) => Self::internal(&error),
+            CommandError::Store(error) => (&*error).into(),
+            CommandError::Encoding(error) => Self::internal(&*error),
         }
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&StoreError> for ApiError {
+    fn from(error: &StoreError) -> Self {
         if error.is_unavailable() {
-            tracing::warn!(error = %Causes(&error), "the database is unavailable");
+            tracing::warn!(error = %Causes(error), "the database is unavailable");
             return Self::unavailable(
                 "the database can't be reached; a repeat with the same Idempotency-Key is safe",
             );
         }
-        let internal = Self::internal(&error);
+        let internal = Self::internal(error);
         match error {
             StoreError::Undecodable { .. } | StoreError::Repository(_) => {
-                let detail = "an event of this session can't be read by this version";
+                let detail = "a stored event can't be read by this version";
                 Self { code: "unreadable_event".to_owned(), detail: detail.to_owned(), ..internal }
             }
             _ => internal,

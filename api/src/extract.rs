@@ -5,6 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use domain::UserId;
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
@@ -102,5 +103,21 @@ impl<T: std::str::FromStr + Send> FromRequestParts<ApiState> for PathId<T> {
         let id = path.ok().and_then(|Path(text)| text.parse().ok());
         id.map(Self)
             .ok_or_else(|| ApiError::bad_request("invalid_id", "the id in the path is no UUID"))
+    }
+}
+
+/// The user in the path, whose id may be any printable text: percent-encoded.
+pub(crate) struct PathUser(pub(crate) UserId);
+
+impl FromRequestParts<ApiState> for PathUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let user_id = path.ok().and_then(|Path(text)| text.parse().ok());
+        user_id.map(Self).ok_or_else(|| {
+            let detail = "the user id in the path must be 1 to 255 printable characters";
+            ApiError::bad_request("invalid_id", detail)
+        })
     }
 }

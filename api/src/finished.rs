@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use broker::{Cursor, Delta, Frame, Spliced, Terminal, splice};
+use broker::{Cursor, Delta, Frame, Settlement, Spliced, Terminal, splice};
 use domain::session::{TurnError, TurnStatus};
 use domain::{Completion, ContentPart, Cuts, FinishReason, Message, Role, content};
 use projections::{MessageRow, TurnDetail, TurnRow};
@@ -24,7 +24,7 @@ pub(crate) fn rest(
     let turn = &detail.turn;
     let Some(terminal) = terminal(detail) else { return Ok(None) };
     let deltas = deltas(turn, &terminal);
-    let end = Frame::ended(turn.attempt, turn.last_position, terminal);
+    let end = Frame::ended(turn.attempt, turn.last_position, terminal, settlement(turn));
     let (attempt, sequence) = end.place();
     let all = started(turn).into_iter().chain(deltas).chain([end]);
     let mut place = cursor;
@@ -58,6 +58,10 @@ fn terminal(detail: &TurnDetail) -> Option<Terminal> {
     }
 }
 
+fn settlement(turn: &TurnRow) -> Settlement {
+    Settlement { credits: turn.credits, warnings: turn.quota_warnings.clone() }
+}
+
 fn completion(detail: &TurnDetail) -> Completion {
     let turn = &detail.turn;
     let message = detail.answer.as_ref().and_then(message).unwrap_or_else(|| forgotten(turn));
@@ -66,6 +70,7 @@ fn completion(detail: &TurnDetail) -> Completion {
         usage: turn.usage.unwrap_or_default(),
         timing: turn.timing.unwrap_or_default(),
         cuts: turn.cuts.clone().unwrap_or_default(),
+        stopped_by: turn.stopped_by.clone(),
     }
 }
 

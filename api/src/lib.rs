@@ -20,6 +20,7 @@ mod json_limits;
 mod object;
 mod openai;
 mod position;
+mod quota;
 mod request;
 mod routes;
 mod sse;
@@ -33,7 +34,7 @@ pub use state::{ApiState, Probe, ProbeResult, Shared};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post, put};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// All routes over `state`; `cors_origins` may call them from a browser.
@@ -61,6 +62,7 @@ pub fn router(state: ApiState, cors_origins: &[String]) -> Router {
     let others = Router::new()
         .route("/v1/commands", post(routes::commands::execute))
         .route("/v1/audit/sessions/{id}", get(routes::audit::session))
+        .route("/v1/audit/accounts/{user_id}", get(routes::audit::accounts::account))
         .route("/v1/chat/completions", post(openai::chat::complete))
         .route("/v1/models", get(openai::models::list))
         .route("/v1/models/{model}", get(openai::models::show))
@@ -69,6 +71,9 @@ pub fn router(state: ApiState, cors_origins: &[String]) -> Router {
         .route("/health", get(routes::health::health));
     sessions
         .merge(turns)
+        .merge(catalog_routes())
+        .merge(quota_routes())
+        .merge(account_routes())
         .merge(others)
         .fallback(|| async { ApiError::unknown_route() })
         .method_not_allowed_fallback(|| async { ApiError::wrong_method() })
@@ -76,6 +81,60 @@ pub fn router(state: ApiState, cors_origins: &[String]) -> Router {
         .layer(cors(cors_origins))
         .layer(middleware::from_fn_with_state(state.clone(), request::observe))
         .with_state(state)
+}
+
+/// What all tenants share.
+fn catalog_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/v1/admin/providers",
+            get(routes::admin::providers::list).post(routes::admin::providers::add),
+        )
+        .route(
+            "/v1/admin/providers/{name}",
+            get(routes::admin::providers::show).patch(routes::admin::providers::update),
+        )
+        .route(
+            "/v1/admin/models",
+            get(routes::admin::models::list).post(routes::admin::models::add),
+        )
+        .route(
+            "/v1/admin/models/{name}",
+            get(routes::admin::models::show).patch(routes::admin::models::update),
+        )
+        .route(
+            "/v1/admin/prices",
+            get(routes::admin::prices::list).post(routes::admin::prices::set),
+        )
+}
+
+/// What users ask of their own account.
+fn quota_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/quota", get(routes::quota::show))
+        .route("/v1/quota/consume", post(routes::quota::consume))
+        .route("/v1/quota/transactions", get(routes::quota::transactions))
+        .route("/v1/quota/statistics", get(routes::usage::statistics))
+        .route("/v1/usage", get(routes::usage::usage))
+}
+
+/// What admins do to accounts.
+fn account_routes() -> Router<ApiState> {
+    use routes::admin::accounts;
+    let of = |path: &str| format!("/v1/admin/accounts/{{user_id}}{path}");
+    Router::new()
+        .route("/v1/admin/accounts", get(accounts::list).post(accounts::open))
+        .route(&of(""), get(accounts::show))
+        .route(&of("/tier"), put(accounts::change_tier).post(accounts::change_tier))
+        .route(&of("/limits"), patch(accounts::override_limits))
+        .route(&of("/recharge"), post(accounts::recharge))
+        .route(&of("/suspend"), post(accounts::suspend))
+        .route(&of("/activate"), post(accounts::activate))
+        .route(&of("/reset"), post(accounts::reset))
+        .route(&of("/adjust"), post(accounts::adjust))
+        .route(&of("/transactions"), get(accounts::transactions))
+        .route(&of("/statistics"), get(accounts::statistics))
+        .route("/v1/admin/tiers", get(routes::admin::tiers::list))
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -94,7 +153,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     ];
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -103,6 +162,6 @@ fn cors(origins: &[String]) -> CorsLayer {
             caller::IDEMPOTENCY_KEY,
             request::REQUEST_ID,
         ])
-        .expose_headers(exposed)
+        .expose_headers(exposed.into_iter().chain(quota::headers::names()).collect::<Vec<_>>())
         .max_age(std::time::Duration::from_secs(3600))
 }

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
+use crate::quota::headers::{self, About};
 use crate::state::ApiState;
 
 /// The request's id: the client's, or one made here; in every answer, log line and event.
@@ -44,8 +45,14 @@ pub(crate) async fn observe(
     };
     let code = response.extensions_mut().remove::<ApiError>().map(|error| {
         give_body(&mut response, &error, &id, openai);
+        if let Some(quota) = &error.quota {
+            quota.set_headers(response.headers_mut(), state.bus.clock().now());
+        }
         error.code
     });
+    if let Some(About(account)) = response.extensions_mut().remove() {
+        headers::set(response.headers_mut(), &account, state.bus.clock().now());
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -1,17 +1,21 @@
 //! The native routes, a file for each noun.
 
+pub(crate) mod admin;
 pub(crate) mod audit;
 pub(crate) mod commands;
 pub(crate) mod health;
 pub(crate) mod messages;
+pub(crate) mod quota;
 pub(crate) mod session_events;
 pub(crate) mod sessions;
 pub(crate) mod turns;
+pub(crate) mod usage;
 
-use ::commands::Executed;
+use ::commands::{Billed, CommandError, Executed};
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use domain::quota::AccountView;
 use domain::session::SessionCommand;
 use domain::{CommandId, MessageId, SessionId, TurnId};
 use eventstore::Position;
@@ -21,6 +25,7 @@ use crate::announce::announce;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::position;
+use crate::quota::headers::About;
 use crate::state::ApiState;
 
 /// The session an answer is about.
@@ -53,11 +58,15 @@ pub(crate) struct Accepted {
     pub(crate) position: Option<Position>,
     /// Whether it had been carried out before.
     pub(crate) repeated: bool,
+    /// The account that pays for the turn that was requested.
+    #[serde(skip)]
+    account: Option<Box<AccountView>>,
 }
 
 impl From<&Executed> for Accepted {
     fn from(executed: &Executed) -> Self {
         let reply = &executed.reply;
+        let billed = executed.billed.as_ref().filter(|_| reply.answer_id.is_some());
         Self {
             session_id: reply.session_id,
             turn_id: reply.turn_id,
@@ -65,6 +74,7 @@ impl From<&Executed> for Accepted {
             answer_id: reply.answer_id,
             position: executed.position,
             repeated: executed.repeated,
+            account: billed.map(|billed| billed.account.clone()),
         }
     }
 }
@@ -76,7 +86,7 @@ impl Accepted {
         response
     }
 
-    /// Puts the ids on a response as headers.
+    /// Puts the ids, and how the account stands, on a response as headers.
     pub(crate) fn mark(&self, response: &mut Response) {
         position::set(response, self.position);
         let ids = [
@@ -88,6 +98,9 @@ impl Accepted {
             if let Some(Ok(value)) = id.map(|id| HeaderValue::from_str(&id)) {
                 response.headers_mut().insert(name, value);
             }
+        }
+        if let Some(account) = &self.account {
+            response.extensions_mut().insert(About(account.clone()));
         }
     }
 }
@@ -103,9 +116,21 @@ pub(crate) async fn execute(
     let caller = authenticated.caller(command_id);
     let state = state.clone();
     let work = tokio::spawn(async move {
-        let executed = state.bus.execute(session_id, &command, &caller).await?;
+        let mut executed = state.bus.execute(session_id, &command, &caller).await?;
         announce(&state, &caller.actor.tenant_id, &executed).await;
-        Ok::<_, ::commands::CommandError>(executed)
+        if executed.repeated && executed.reply.answer_id.is_some() {
+            executed.billed = stands(&state, executed.reply.session_id).await;
+        }
+        Ok::<_, CommandError>(executed)
     });
     Ok(work.await.map_err(|error| ApiError::internal(&error))??)
+}
+
+/// How the account of a session's owner stands, for the answer to a repeat. The answer is good
+/// without it.
+async fn stands(state: &ApiState, session_id: SessionId) -> Option<Billed> {
+    let owner = state.bus.load(session_id).await.ok()?.owner.clone()?;
+    let account = state.bus.account(&owner).await.ok()?;
+    let account = account.is_open().then(|| account.view(state.bus.clock().now()))?;
+    Some(Billed { events: Vec::new(), account: Box::new(account) })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use broker::{Cursor, Frame, Terminal};
+use broker::{Cursor, Frame, Settlement, Terminal};
 use bytes::Bytes;
 use domain::TurnId;
 use futures::Stream;
@@ -95,8 +95,8 @@ pub(crate) fn describe(turn_id: TurnId, frame: &Frame, seen: u32) -> (&'static s
             }
             ("delta", data)
         }
-        Frame::Ended { attempt, position, terminal, .. } => {
-            let (name, mut data) = describe_end(terminal);
+        Frame::Ended { attempt, position, terminal, settlement, .. } => {
+            let (name, mut data) = describe_end(terminal, settlement);
             data["turn_id"] = json!(turn_id);
             data["attempt"] = json!(attempt);
             data["position"] = json!(position);
@@ -105,13 +105,17 @@ pub(crate) fn describe(turn_id: TurnId, frame: &Frame, seen: u32) -> (&'static s
     }
 }
 
-fn describe_end(terminal: &Terminal) -> (&'static str, Value) {
+fn describe_end(terminal: &Terminal, settlement: &Settlement) -> (&'static str, Value) {
     match terminal {
         Terminal::Completed { finish_reason, completion } => {
-            let data = json!({
+            let mut data = json!({
                 "message": completion.message, "finish_reason": finish_reason,
-                "usage": completion.usage, "timing": completion.timing,
+                "usage": completion.usage, "credits": settlement.credits,
+                "timing": completion.timing,
             });
+            if let Some(code) = &completion.stopped_by {
+                data["stopped_by"] = json!(code);
+            }
             ("turn.completed", data)
         }
         Terminal::Failed { error } => ("turn.failed", json!({ "error": error })),
@@ -119,10 +123,23 @@ fn describe_end(terminal: &Terminal) -> (&'static str, Value) {
             let data = json!({
                 "message": completion.as_ref().map(|completion| &completion.message),
                 "usage": completion.as_ref().map(|completion| completion.usage),
+                "credits": settlement.credits,
             });
             ("turn.cancelled", data)
         }
     }
+}
+
+/// What is told before `frame`: the limits of the account of which the turn's settlement left
+/// little. They have no id, for they belong to the end and come again with it.
+pub(crate) fn warnings(turn_id: TurnId, frame: &Frame) -> Bytes {
+    let Frame::Ended { settlement, .. } = frame else { return Bytes::new() };
+    let told = settlement.warnings.iter().map(|threshold| {
+        let mut data = json!(threshold);
+        data["turn_id"] = json!(turn_id);
+        event("quota.warning", None, &data)
+    });
+    told.collect::<Vec<_>>().concat().into()
 }
 
 /// The events of one turn until its end, or until the process stops: then a last event tells
@@ -148,7 +165,8 @@ pub(crate) fn turn_events(
                 Ok(Ok(Some(frame))) => {
                     let (name, data) = describe(turn_id, &frame, seen);
                     seen = frame.place().0;
-                    yield Ok(event(name, Some(&id(&frame)), &data));
+                    let told = event(name, Some(&id(&frame)), &data);
+                    yield Ok([warnings(turn_id, &frame), told].concat().into());
                 }
                 Ok(Ok(None)) => return,
                 Ok(Err(error)) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use broker::{Broker, DeltaHub};
 use commands::CommandBus;
+use domain::TenantId;
 use eventstore::EventStore;
 use projections::Positions;
 use sqlx::PgPool;
@@ -49,6 +50,8 @@ pub struct Shared {
     pub authenticator: Authenticator,
     /// Further dependencies.
     pub probe: Arc<dyn Probe>,
+    /// The tenant whose admins may change what all tenants share; any tenant's, if none.
+    pub operator_tenant: Option<TenantId>,
     /// The largest request body.
     pub max_body_bytes: usize,
     /// How long a request may take, apart from waiting for an answer.

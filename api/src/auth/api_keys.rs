@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::auth::key_cache::{KeyCache, LIFE};
 use crate::auth::key_secret;
 
+/// Characters of a key's name, and of its tier's.
 const MAX_NAME_CHARS: usize = 100;
 
 /// The API keys of the deployment. Clones share their cache.
@@ -34,6 +35,8 @@ pub struct KeyRequest {
     pub user_id: UserId,
     /// What it may do: `User` or `Admin`.
     pub role: ActorRole,
+    /// The tier that it names for an account that opens; its role's name, if none.
+    pub tier: Option<String>,
     /// What it is for, in a person's words.
     pub name: String,
 }
@@ -75,6 +78,8 @@ pub struct KeyInfo {
     pub user_id: String,
     /// `user` or `admin`.
     pub role: String,
+    /// The tier that it names.
+    pub tier: Option<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was revoked, if it was.
@@ -87,7 +92,10 @@ pub enum ApiKeyError {
     /// The name is empty, too long or not printable.
     #[error("a key's name must be 1 to {MAX_NAME_CHARS} printable characters")]
     InvalidName,
-    /// A role that no key may have, or a user that is none.
+    /// So is the tier's.
+    #[error("a tier's name must be 1 to {MAX_NAME_CHARS} printable characters")]
+    InvalidTier,
+    /// A role that no key may have, or a user or tenant that is none.
     #[error("a key can't speak for Colloquy itself")]
     Reserved,
     /// The database.
@@ -108,7 +116,12 @@ impl ApiKeys {
         clock: &dyn Clock,
         ids: &dyn Ids,
     ) -> Result<NewKey, ApiKeyError> {
-        check_name(&request.name)?;
+        if !is_name(&request.name) {
+            return Err(ApiKeyError::InvalidName);
+        }
+        if request.tier.as_deref().is_some_and(|tier| !is_name(tier)) {
+            return Err(ApiKeyError::InvalidTier);
+        }
         let role = role_name(request)?;
         let (secret, hash) = key_secret::generate();
         let key = NewKey {
@@ -118,8 +131,9 @@ impl ApiKeys {
             created_at: clock.now(),
         };
         sqlx::query(
-            "INSERT INTO api_keys (id, hash, prefix, name, tenant_id, user_id, role, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO api_keys
+                 (id, hash, prefix, name, tenant_id, user_id, role, tier, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(key.id)
         .bind(hash.as_slice())
@@ -128,6 +142,7 @@ impl ApiKeys {
         .bind(request.tenant_id.as_str())
         .bind(request.user_id.as_str())
         .bind(role)
+        .bind(&request.tier)
         .bind(key.created_at)
         .execute(&self.pool)
         .await
@@ -138,7 +153,7 @@ impl ApiKeys {
     /// All keys, or those of one tenant, the newest first; revoked ones too.
     pub async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<KeyInfo>, ApiKeyError> {
         sqlx::query_as(
-            "SELECT id, prefix, name, tenant_id, user_id, role, created_at, revoked_at
+            "SELECT id, prefix, name, tenant_id, user_id, role, tier, created_at, revoked_at
              FROM api_keys WHERE $1::text IS NULL OR tenant_id = $1
              ORDER BY created_at DESC, id DESC",
         )
@@ -176,18 +191,18 @@ impl ApiKeys {
     }
 }
 
-fn check_name(name: &str) -> Result<(), ApiKeyError> {
+fn is_name(name: &str) -> bool {
     let printable = !name.trim().is_empty() && !name.chars().any(char::is_control);
-    if printable && name.chars().count() <= MAX_NAME_CHARS {
-        Ok(())
-    } else {
-        Err(ApiKeyError::InvalidName)
-    }
+    printable && name.chars().count() <= MAX_NAME_CHARS
+}
+
+fn reserved(request: &KeyRequest) -> bool {
+    request.user_id == UserId::system() || request.tenant_id == TenantId::deployment()
 }
 
 fn role_name(request: &KeyRequest) -> Result<&'static str, ApiKeyError> {
     match request.role {
-        _ if request.user_id == UserId::system() => Err(ApiKeyError::Reserved),
+        _ if reserved(request) => Err(ApiKeyError::Reserved),
         ActorRole::User => Ok("user"),
         ActorRole::Admin => Ok("admin"),
         ActorRole::System => Err(ApiKeyError::Reserved),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::auth::error::AuthError;
+use crate::auth::identity::Identity;
 
 /// What a token's claims must agree with.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Claims {
     sub: Option<Value>,
     tenant_id: Option<Value>,
     role: Option<Value>,
+    tier: Option<Value>,
     exp: Option<Value>,
     nbf: Option<Value>,
     iss: Option<Value>,
@@ -32,15 +34,16 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn actor(
+    pub(super) fn identity(
         &self,
         expected: &Expected,
         now: DateTime<Utc>,
-    ) -> Result<Actor, AuthError> {
+    ) -> Result<Identity, AuthError> {
         self.check_time(expected.leeway, now)?;
         self.check_issuer(expected.issuer.as_deref())?;
         self.check_audience(expected.audience.as_deref())?;
-        Ok(Actor { tenant_id: self.tenant_id()?, user_id: self.user_id()?, role: self.role()? })
+        let (tenant_id, user_id, role) = (self.tenant_id()?, self.user_id()?, self.role()?);
+        Ok(Identity { actor: Actor { tenant_id, user_id, role }, named_tier: self.tier() })
     }
 
     fn check_time(&self, leeway: Duration, now: DateTime<Utc>) -> Result<(), AuthError> {
@@ -81,9 +84,13 @@ impl Claims {
     }
 
     fn tenant_id(&self) -> Result<TenantId, AuthError> {
-        text(self.tenant_id.as_ref())
+        let tenant_id = text(self.tenant_id.as_ref())
             .and_then(|text| TenantId::from_str(text).ok())
-            .ok_or(AuthError::InvalidToken("its `tenant_id` must be 1 to 64 of A-Z a-z 0-9 _ -"))
+            .ok_or(AuthError::InvalidToken("its `tenant_id` must be 1 to 64 of A-Z a-z 0-9 _ -"))?;
+        if tenant_id == TenantId::deployment() {
+            return Err(AuthError::InvalidToken("its `tenant_id` is a reserved name"));
+        }
+        Ok(tenant_id)
     }
 
     fn user_id(&self) -> Result<UserId, AuthError> {
@@ -96,14 +103,18 @@ impl Claims {
         Ok(user_id)
     }
 
-    /// The system's own role can't be had by a token.
+    /// Only `admin` means more than the least; the system's own role can't be had by a token.
     fn role(&self) -> Result<ActorRole, AuthError> {
         match &self.role {
-            None | Some(Value::Null) => Ok(ActorRole::User),
-            Some(Value::String(role)) if role == "user" => Ok(ActorRole::User),
             Some(Value::String(role)) if role == "admin" => Ok(ActorRole::Admin),
-            Some(_) => Err(AuthError::InvalidToken("its `role` must be \"user\" or \"admin\"")),
+            None | Some(Value::Null | Value::String(_)) => Ok(ActorRole::User),
+            Some(_) => Err(AuthError::InvalidToken("its `role` must be a text")),
         }
+    }
+
+    /// Many providers know a role and nothing else: then it names the tier.
+    fn tier(&self) -> Option<String> {
+        text(self.tier.as_ref()).or_else(|| text(self.role.as_ref())).map(str::to_owned)
     }
 }
 

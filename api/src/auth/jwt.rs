@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
-use domain::{Actor, Clock};
+use domain::Clock;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 
 use crate::auth::claims::{Claims, Expected};
 use crate::auth::config::{AuthConfigError, JwtConfig};
 use crate::auth::error::AuthError;
+use crate::auth::identity::Identity;
 use crate::auth::jwks::Jwks;
 
 /// Checks JWTs.
@@ -46,7 +47,7 @@ impl Jwt {
         })
     }
 
-    pub(super) async fn authenticate(&self, token: &str) -> Result<Actor, AuthError> {
+    pub(super) async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
         let header = decode_header(token).map_err(|_| {
             AuthError::InvalidToken("it is no JWT, or signed by an unknown algorithm")
         })?;
@@ -57,7 +58,7 @@ impl Jwt {
         let claims = decode::<Claims>(token, &key, &signature_only(header.alg))
             .map_err(|error| AuthError::InvalidToken(fault(error.kind())))?
             .claims;
-        claims.actor(&self.expected, self.clock.now())
+        claims.identity(&self.expected, self.clock.now())
     }
 
     async fn key(&self, alg: Algorithm, kid: Option<&str>) -> Result<Arc<DecodingKey>, AuthError> {

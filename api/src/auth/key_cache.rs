@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::Actor;
 use tokio::time::Instant;
 
+use crate::auth::identity::Identity;
 use crate::auth::key_secret::KeyHash;
 
 /// How long a key is taken for good without asking.
@@ -24,14 +24,14 @@ pub(super) struct KeyCache(Mutex<HashMap<KeyHash, Entry>>);
 
 #[derive(Debug)]
 struct Entry {
-    actor: Actor,
+    identity: Identity,
     asked: Instant,
     renewing: bool,
 }
 
 impl KeyCache {
-    /// The key's actor; none if the caller is to ask the database.
-    pub(super) fn get(&self, hash: &KeyHash, now: Instant) -> Option<Actor> {
+    /// Whom the key speaks for; none if the caller is to ask the database.
+    pub(super) fn get(&self, hash: &KeyHash, now: Instant) -> Option<Identity> {
         let mut entries = self.lock();
         let entry = entries.get_mut(hash)?;
         let age = now.saturating_duration_since(entry.asked);
@@ -43,17 +43,17 @@ impl KeyCache {
             entry.renewing = true;
             return None;
         }
-        Some(entry.actor.clone())
+        Some(entry.identity.clone())
     }
 
     /// Keeps a key found good by a query sent at `asked`.
-    pub(super) fn insert(&self, hash: KeyHash, actor: Actor, asked: Instant) {
+    pub(super) fn insert(&self, hash: KeyHash, identity: Identity, asked: Instant) {
         let mut entries = self.lock();
         if entries.len() >= MAX_ENTRIES {
             // Rare, and cheap to make good: each key in use is asked for once more.
             entries.clear();
         }
-        entries.insert(hash, Entry { actor, asked, renewing: false });
+        entries.insert(hash, Entry { identity, asked, renewing: false });
     }
 
     /// Forgets a key.
@@ -70,18 +70,19 @@ impl KeyCache {
 mod tests {
     use std::str::FromStr;
 
-    use domain::TenantId;
+    use domain::{Actor, TenantId};
 
     use super::*;
 
-    fn actor() -> Actor {
-        Actor::system(TenantId::from_str("acme").unwrap())
+    fn identity() -> Identity {
+        let actor = Actor::system(TenantId::from_str("acme").unwrap());
+        Identity { actor, named_tier: None }
     }
 
     #[test]
     fn an_entry_lives_for_a_second_after_the_question() {
         let (cache, asked) = (KeyCache::default(), Instant::now());
-        cache.insert([1; 32], actor(), asked);
+        cache.insert([1; 32], identity(), asked);
         assert!(cache.get(&[1; 32], asked).is_some());
         assert!(cache.get(&[2; 32], asked).is_none());
         assert!(cache.get(&[1; 32], asked + LIFE).is_none());
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn one_caller_renews_while_the_others_are_served() {
         let (cache, asked) = (KeyCache::default(), Instant::now());
-        cache.insert([1; 32], actor(), asked);
+        cache.insert([1; 32], identity(), asked);
         let late = asked + RENEW_AFTER;
         assert!(cache.get(&[1; 32], late).is_none());
         assert!(cache.get(&[1; 32], late).is_some());
@@ -105,7 +106,7 @@ mod tests {
         for number in 0..3 * MAX_ENTRIES {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&number.to_le_bytes());
-            cache.insert(hash, actor(), now);
+            cache.insert(hash, identity(), now);
             assert!(cache.lock().len() <= MAX_ENTRIES);
         }
     }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::auth::api_keys::ApiKeys;
 use crate::auth::error::{AuthError, Unavailable};
+use crate::auth::identity::Identity;
 use crate::auth::key_cache::LIFE;
 use crate::auth::key_secret::{self, KeyHash};
 
@@ -16,11 +17,11 @@ use crate::auth::key_secret::{self, KeyHash};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 impl ApiKeys {
-    /// The actor that `secret` speaks for.
-    pub(super) async fn authenticate(&self, secret: &str) -> Result<Actor, AuthError> {
+    /// Whom `secret` speaks for.
+    pub(super) async fn authenticate(&self, secret: &str) -> Result<Identity, AuthError> {
         let hash = key_secret::hash(secret).ok_or(AuthError::UnknownKey)?;
-        if let Some(actor) = self.cache.get(&hash, Instant::now()) {
-            return Ok(actor);
+        if let Some(identity) = self.cache.get(&hash, Instant::now()) {
+            return Ok(identity);
         }
         let (found, asked) = timeout(DEADLINE, look_up(&self.pool, &hash))
             .await
@@ -28,11 +29,11 @@ impl ApiKeys {
             .map_err(|error| AuthError::Unavailable(Unavailable::Database(error)))?;
         match found {
             Some(key) if !key.revoked => {
-                let actor = key
-                    .actor()
+                let identity = key
+                    .identity()
                     .map_err(|error| AuthError::Unavailable(Unavailable::Database(error)))?;
-                self.cache.insert(hash, actor.clone(), asked);
-                Ok(actor)
+                self.cache.insert(hash, identity.clone(), asked);
+                Ok(identity)
             }
             Some(_) => {
                 self.cache.remove(&hash);
@@ -51,18 +52,21 @@ struct FoundKey {
     tenant_id: String,
     user_id: String,
     role: String,
+    tier: Option<String>,
     revoked: bool,
 }
 
 impl FoundKey {
-    fn actor(&self) -> Result<Actor, sqlx::Error> {
+    fn identity(self) -> Result<Identity, sqlx::Error> {
         let decode = |error: domain::InvalidId| sqlx::Error::Decode(Box::new(error));
-        Ok(Actor {
+        let actor = Actor {
             tenant_id: TenantId::from_str(&self.tenant_id).map_err(decode)?,
             user_id: UserId::from_str(&self.user_id).map_err(decode)?,
             // The table allows no third role.
             role: if self.role == "admin" { ActorRole::Admin } else { ActorRole::User },
-        })
+        };
+        // As of a JWT.
+        Ok(Identity { actor, named_tier: self.tier.or(Some(self.role)) })
     }
 }
 
@@ -79,7 +83,7 @@ async fn look_up(
     loop {
         let asked = Instant::now();
         let found = sqlx::query_as(
-            "SELECT tenant_id, user_id, role, revoked_at IS NOT NULL AS revoked
+            "SELECT tenant_id, user_id, role, tier, revoked_at IS NOT NULL AS revoked
              FROM api_keys WHERE hash = $1",
         )
         .bind(hash.as_slice())

@@ -56,7 +56,7 @@ pub(crate) async fn complete(
         include_usage,
     };
     let mut response =
-        if stream { completing.stream() } else { completing.whole().await?.into_response() };
+        if stream { completing.stream() } else { completing.whole().await.into_response() };
     accepted.mark(&mut response);
     Ok(response)
 }
@@ -86,7 +86,8 @@ async fn start(
 
 /// The name for the answer's `model` field.
 fn model_name(state: &ApiState, conversation: &Conversation) -> String {
-    let default = || state.bus.models().default_model().map(|model| model.name.clone());
+    let models = &state.bus.catalog().current().models;
+    let default = || models.default_model().map(|model| model.name.clone());
     conversation.settings.model.clone().or_else(default).unwrap_or_default()
 }
 

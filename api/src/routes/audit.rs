@@ -1,9 +1,12 @@
 //! `GET /v1/audit/sessions/{id}`: what happened to a session, and what it comes to.
 
-use ::commands::{Replay, ReplayRange, replay};
+pub(crate) mod accounts;
+
+use ::commands::{Replay, ReplayRange, replay_session};
 use axum::Json;
 use axum::extract::State;
 use domain::SessionId;
+use domain::session::Session;
 use eventstore::Position;
 use serde::{Deserialize, Serialize};
 
@@ -21,18 +24,31 @@ const MAX_LIMIT: usize = 10_000;
 pub(crate) struct AuditQuery {
     /// As if nothing had happened after this position.
     as_of: Option<Position>,
-    /// Only events after this version of the session; for the next page, the last event's
+    /// Only events after this version; for the next page, the last event's
     /// `sequence`.
     after: Option<i64>,
     limit: Option<usize>,
 }
 
+impl AuditQuery {
+    fn range(&self) -> Result<ReplayRange, ApiError> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            let detail = format!("`limit` must be between 1 and {MAX_LIMIT}");
+            return Err(ApiError::bad_request("invalid_limit", detail).with_field("limit"));
+        }
+        let as_of = self.as_of.unwrap_or(Position::MAX);
+        Ok(ReplayRange { as_of, after: self.after.unwrap_or(0), limit })
+    }
+}
+
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(crate) struct SessionAudit {
+    session_id: SessionId,
     as_of: Option<Position>,
     #[serde(flatten)]
-    replay: Replay,
+    replay: Replay<Session>,
 }
 
 /// Also deleted sessions are shown, to those who could see them.
@@ -42,20 +58,10 @@ pub(crate) async fn session(
     PathId(id): PathId<SessionId>,
     Params(query): Params<AuditQuery>,
 ) -> Result<Json<SessionAudit>, ApiError> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let detail = format!("`limit` must be between 1 and {MAX_LIMIT}");
-        return Err(ApiError::bad_request("invalid_limit", detail).with_field("limit"));
-    }
-    let range = ReplayRange {
-        as_of: query.as_of.unwrap_or(Position::MAX),
-        after: query.after.unwrap_or(0),
-        limit,
-    };
-    let replay = replay(&state.store, id, range).await?;
+    let replay = replay_session(&state.store, id, query.range()?).await?;
     match &replay.state.owner {
         Some((tenant, user)) if caller.actor.may_see(tenant, user) => {
-            Ok(Json(SessionAudit { as_of: query.as_of, replay }))
+            Ok(Json(SessionAudit { session_id: id, as_of: query.as_of, replay }))
         }
         _ => Err(ApiError::session_not_found()),
     }

@@ -1,10 +1,10 @@
-//! `POST /v1/commands`: any command, typed by its `command` field.
+//! `POST /v1/commands`: any command to a session or an account, typed by its `command` field.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::session::{RetryTurn, SessionCommand, UpdateSession};
-use domain::{CommandId, MessageId, SessionId, SettingsPatch, TurnId};
+use domain::{CommandId, MessageId, SessionId, SettingsPatch, TurnId, UserId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -15,8 +15,9 @@ use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::Body;
 use crate::object::object;
+use crate::quota::amounts::Fields;
 use crate::state::ApiState;
-use crate::turn_record;
+use crate::{quota, turn_record};
 
 /// What every command may carry; the other fields are the command's own.
 #[derive(Debug, Deserialize)]
@@ -39,10 +40,34 @@ pub(crate) async fn execute(
     Body(request): Body<CommandRequest>,
 ) -> Result<Response, ApiError> {
     let command_id = request.command_id.clone();
+    if quota::command::COMMANDS.contains(&request.command.as_str()) {
+        return to_account(&state, &caller, request).await;
+    }
     let session_id = session_of(&state, &caller, &request).await?;
     let command = command(&state, request)?;
     let executed = super::execute(&state, &caller, session_id, command, command_id).await?;
     Ok(Accepted::from(&executed).respond(StatusCode::ACCEPTED))
+}
+
+/// Carries out a command to an account: by default to the caller's own.
+async fn to_account(
+    state: &ApiState,
+    caller: &Authenticated,
+    request: CommandRequest,
+) -> Result<Response, ApiError> {
+    let CommandRequest { command, command_id, session_id, turn_id, fields } = request;
+    for (field, is_given) in [("session_id", session_id.is_some()), ("turn_id", turn_id.is_some())]
+    {
+        if is_given {
+            let detail = format!("{command} is about an account: it takes no `{field}`");
+            return Err(ApiError::bad_request("invalid_body", detail).with_field(field));
+        }
+    }
+    let mut fields = Fields::from(fields);
+    let user_id = fields.value::<UserId>("user_id")?;
+    let command = (command.as_str(), fields);
+    let changed = quota::execute::execute(state, caller, user_id, command, command_id).await?;
+    Ok(changed.respond(StatusCode::ACCEPTED))
 }
 
 /// The session named, or that of the turn named, or a new one.
@@ -147,7 +172,13 @@ fn read<T: serde::de::DeserializeOwned>(fields: Map<String, Value>) -> Result<T,
 }
 
 fn unknown_command(name: &str) -> ApiError {
-    let detail = format!("there is no command {name:?}; there are {COMMANDS}");
+    let holds = ["ReserveQuota", "ReleaseReservation", "ExpireReservation"];
+    let detail = if holds.contains(&name) {
+        format!("{name} is not for clients: holds come and go with turns")
+    } else {
+        let to_accounts = quota::command::COMMANDS.join(", ");
+        format!("there is no command {name:?}; there are {COMMANDS}, {to_accounts}")
+    };
     ApiError::bad_request("unknown_command", detail).with_field("command")
 }
 

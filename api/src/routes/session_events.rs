@@ -145,7 +145,8 @@ fn events(mut follower: Follower) -> impl Stream<Item = Result<Bytes, Infallible
                 data["turn_id"] = json!(turn_id);
                 seen = frame.place().0;
                 let id = format!("{turn_id}:{}", sse::id(&frame));
-                yield Ok(sse::event(name, Some(&id), &data));
+                let told = sse::event(name, Some(&id), &data);
+                yield Ok([sse::warnings(turn_id, &frame), told].concat().into());
             }
             if stopping.is_cancelled() {
                 let resume = sse::resume_id(watched.cursor()).map(|id| format!("{turn_id}:{id}"));

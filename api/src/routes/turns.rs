@@ -9,7 +9,9 @@ use axum::response::{IntoResponse, Response};
 use broker::Cursor;
 use chrono::{DateTime, Utc};
 use domain::session::{RetryTurn, SessionCommand, TurnError, TurnStatus};
-use domain::{FinishReason, MessageId, SessionId, SettingsPatch, Timing, TurnId, Usage, WorkerId};
+use domain::{
+    Credits, FinishReason, MessageId, SessionId, SettingsPatch, Timing, TurnId, Usage, WorkerId,
+};
 use eventstore::Position;
 use projections::TurnDetail;
 use serde::{Deserialize, Serialize};
@@ -39,8 +41,12 @@ pub(crate) struct TurnView {
     attempt: u32,
     worker_id: Option<WorkerId>,
     finish_reason: Option<FinishReason>,
+    /// The code of what cut the answer short, if it wasn't the model or the user.
+    stopped_by: Option<String>,
     error: Option<TurnError>,
     usage: Option<Usage>,
+    /// What it cost; null before its end, and if nothing was charged.
+    credits: Option<Credits>,
     timing: Option<Timing>,
     requested_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
@@ -63,8 +69,10 @@ impl From<TurnDetail> for TurnView {
             attempt: turn.attempt,
             worker_id: turn.worker_id,
             finish_reason: turn.finish_reason,
+            stopped_by: turn.stopped_by,
             error: turn.error,
             usage: turn.usage,
+            credits: turn.credits,
             timing: turn.timing,
             requested_at: turn.requested_at,
             started_at: turn.started_at,

@@ -138,7 +138,7 @@ async fn claims_are_checked_after_the_signature() {
         ("aud", json!("other"), "`aud`"),
         ("tenant_id", json!("a.b"), "`tenant_id`"),
         ("sub", json!(null), "`sub`"),
-        ("role", json!("system"), "`role`"),
+        ("role", json!(["admin"]), "`role`"),
     ] {
         let mut bad = good.clone();
         bad[claim] = value;

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
-use crate::support::{NOW, Stopped, no_keys, outcome};
+use crate::support::{NOW, Stopped, identity, no_keys, outcome};
 
 struct Database {
     pool: PgPool,
@@ -40,6 +40,7 @@ fn request(tenant: &str, role: ActorRole) -> KeyRequest {
         tenant_id: TenantId::from_str(tenant).unwrap(),
         user_id: UserId::from_str("ada").unwrap(),
         role,
+        tier: None,
         name: "for the tests".to_owned(),
     }
 }
@@ -49,6 +50,7 @@ fn request(tenant: &str, role: ActorRole) -> KeyRequest {
 async fn keys_have_a_life() {
     let mut database = Database::start().await;
     lifecycle(&database.pool).await;
+    a_key_may_name_a_tier(&database.pool).await;
     tenants_are_apart(&database.pool).await;
     bad_requests(&database.pool).await;
     a_revoked_key_is_refused_everywhere(&database.pool).await;
@@ -93,6 +95,25 @@ async fn lifecycle(pool: &PgPool) {
     }
 }
 
+async fn a_key_may_name_a_tier(pool: &PgPool) {
+    let process = process(pool);
+    let keys = process.keys();
+    for (role, tier, named) in [
+        (ActorRole::User, Some("premium"), "premium"),
+        (ActorRole::User, None, "user"),
+        (ActorRole::Admin, None, "admin"),
+        (ActorRole::Admin, Some("basic"), "basic"),
+    ] {
+        let tier = tier.map(str::to_owned);
+        let request = KeyRequest { tier: tier.clone(), ..request("tiers", role) };
+        let new = keys.create(&request, &Stopped, &SystemIds).await.unwrap();
+        let identity = identity(&process, &new.secret).await.unwrap();
+        assert_eq!((identity.actor.role, identity.named_tier.as_deref()), (role, Some(named)));
+        let listed = keys.list(None).await.unwrap();
+        assert_eq!(listed.iter().find(|key| key.id == new.id).unwrap().tier, tier);
+    }
+}
+
 async fn tenants_are_apart(pool: &PgPool) {
     let keys = ApiKeys::new(pool.clone());
     let globex = TenantId::from_str("globex").unwrap();
@@ -113,9 +134,17 @@ async fn bad_requests(pool: &PgPool) {
         let error = keys.create(&request, &Stopped, &SystemIds).await.unwrap_err();
         assert!(matches!(error, ApiKeyError::InvalidName), "{error}");
     }
+    for tier in ["", " ", "a\nb", &"x".repeat(101)] {
+        let tier = Some(tier.to_owned());
+        let request = KeyRequest { tier, ..request("acme", ActorRole::User) };
+        let error = keys.create(&request, &Stopped, &SystemIds).await.unwrap_err();
+        assert!(matches!(error, ApiKeyError::InvalidTier), "{error}");
+    }
     let system = request("acme", ActorRole::System);
     let reserved = KeyRequest { user_id: UserId::system(), ..request("acme", ActorRole::User) };
-    for request in [system, reserved] {
+    let ours =
+        KeyRequest { tenant_id: TenantId::deployment(), ..request("acme", ActorRole::Admin) };
+    for request in [system, reserved, ours] {
         let error = keys.create(&request, &Stopped, &SystemIds).await.unwrap_err();
         assert!(matches!(error, ApiKeyError::Reserved), "{error}");
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::auth::{ApiKeys, AuthConfig, AuthError, Authenticator, JwksConfig, JwtConfig};
+use api::auth::{ApiKeys, AuthConfig, AuthError, Authenticator, Identity, JwksConfig, JwtConfig};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -37,8 +37,16 @@ pub(crate) fn authenticator(jwt: JwtConfig) -> Authenticator {
     Authenticator::new(AuthConfig { jwt: Some(jwt) }, no_keys(), Arc::new(Stopped)).unwrap()
 }
 
-/// The outcome for a bearer token; an error as its code and text.
+/// The actor that a bearer token speaks for; an error as its code and text.
 pub(crate) async fn outcome(authenticator: &Authenticator, token: &str) -> Result<Actor, String> {
+    identity(authenticator, token).await.map(|identity| identity.actor)
+}
+
+/// All that a bearer token says.
+pub(crate) async fn identity(
+    authenticator: &Authenticator,
+    token: &str,
+) -> Result<Identity, String> {
     authenticator
         .authenticate(Some(&format!("Bearer {token}")))
         .await

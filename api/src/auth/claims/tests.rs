@@ -7,12 +7,12 @@ use super::*;
 
 const NOW: i64 = 1_800_000_000;
 
-fn check_at(moment: DateTime<Utc>, claims: Value, expected: &Expected) -> Result<Actor, String> {
+fn check_at(moment: DateTime<Utc>, claims: Value, expected: &Expected) -> Result<Identity, String> {
     let claims: Claims = serde_json::from_value(claims).unwrap();
-    claims.actor(expected, moment).map_err(|error| format!("{}: {error}", error.code()))
+    claims.identity(expected, moment).map_err(|error| format!("{}: {error}", error.code()))
 }
 
-fn check(changes: &Value) -> Result<Actor, String> {
+fn check(changes: &Value) -> Result<Identity, String> {
     let mut claims = json!({"sub": "ada", "tenant_id": "acme", "exp": NOW + 60});
     for (name, value) in changes.as_object().unwrap() {
         claims[name] = value.clone();
@@ -27,13 +27,10 @@ fn check(changes: &Value) -> Result<Actor, String> {
 
 #[test]
 fn good_claims_make_an_actor() {
-    let actor = check(&json!({"extra": [1, 2]})).unwrap();
+    let actor = check(&json!({"extra": [1, 2]})).unwrap().actor;
     assert_eq!(actor.tenant_id.as_str(), "acme");
     assert_eq!(actor.user_id.as_str(), "ada");
     assert_eq!(actor.role, ActorRole::User);
-    assert_eq!(check(&json!({"role": "admin"})).unwrap().role, ActorRole::Admin);
-    assert_eq!(check(&json!({"role": "user"})).unwrap().role, ActorRole::User);
-    assert_eq!(check(&json!({"role": null})).unwrap().role, ActorRole::User);
     for good in [
         json!({"iss": "https://id.example"}),
         json!({"aud": "colloquy"}),
@@ -42,6 +39,27 @@ fn good_claims_make_an_actor() {
         json!({"exp": 1_800_000_000.5}),
     ] {
         assert!(check(&good).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn any_role_may_name_a_tier_but_only_admin_gives_rights() {
+    for (claims, role, tier) in [
+        (json!({}), ActorRole::User, None),
+        (json!({"role": null}), ActorRole::User, None),
+        (json!({"role": "user"}), ActorRole::User, Some("user")),
+        (json!({"role": "premium"}), ActorRole::User, Some("premium")),
+        (json!({"role": "system"}), ActorRole::User, Some("system")),
+        (json!({"role": "Admin"}), ActorRole::User, Some("Admin")),
+        (json!({"role": "admin"}), ActorRole::Admin, Some("admin")),
+        (json!({"role": "admin", "tier": "basic"}), ActorRole::Admin, Some("basic")),
+        (json!({"tier": "admin"}), ActorRole::User, Some("admin")),
+        (json!({"role": "premium", "tier": null}), ActorRole::User, Some("premium")),
+        (json!({"role": "premium", "tier": 3}), ActorRole::User, Some("premium")),
+    ] {
+        let identity = check(&claims).unwrap();
+        assert_eq!(identity.actor.role, role, "{claims}");
+        assert_eq!(identity.named_tier.as_deref(), tier, "{claims}");
     }
 }
 
@@ -65,9 +83,9 @@ fn bad_claims_are_told() {
         (json!({"tenant_id": null}), "tenant_id"),
         (json!({"tenant_id": "a.b"}), "tenant_id"),
         (json!({"tenant_id": "*"}), "tenant_id"),
+        (json!({"tenant_id": "_deployment"}), "reserved"),
         (json!({"tenant_id": ["acme"]}), "tenant_id"),
-        (json!({"role": "system"}), "role"),
-        (json!({"role": "Admin"}), "role"),
+        (json!({"tenant_id": "_deployment"}), "reserved"),
         (json!({"role": ["admin"]}), "role"),
     ] {
         let error = check(&bad).unwrap_err();

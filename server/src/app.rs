@@ -11,8 +11,9 @@ use eventstore::{EventStore, Migration, MigrationState, PoolOptions, StoreError}
 use projections::Positions;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::{Instant, sleep, timeout};
-use workers::catalog::Catalog;
+use workers::catalog::Providers;
 
+use crate::catalog;
 use crate::config::{Config, Environment, Secret};
 use crate::error::ServerError;
 
@@ -30,17 +31,17 @@ pub(crate) struct App {
     pub(crate) store: EventStore,
     pub(crate) broker: Broker,
     pub(crate) bus: CommandBus,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) providers: Arc<Providers>,
     pub(crate) positions: Positions,
     pub(crate) worker_id: WorkerId,
 }
 
 impl App {
-    /// Connects, or begins to: both servers may come up later.
+    /// Connects; NATS may come up later.
     pub(crate) async fn new(config: &Config) -> Result<Self, ServerError> {
-        let catalog = Arc::new(config.catalog()?);
         let worker_id = worker_id(config)?;
         let store = EventStore::new(pool(config)?);
+        let (catalog, _) = catalog::seeded(&store, config, false).await?;
         let broker = Broker::connect(nats_url(config)?, worker_id.as_str()).await?;
         // Usually it is there, and the first streams are live; it may also come later.
         let connected = broker.wait_until_connected();
@@ -51,10 +52,20 @@ impl App {
             store.clone(),
             Arc::new(SystemClock),
             Arc::new(SystemIds),
-            Arc::clone(&catalog.models),
+            catalog,
+            config.quota_policy().map_err(ServerError::Id)?,
         );
+        let providers = Arc::new(catalog::providers());
         let positions = Positions::new(store.pool().clone());
-        Ok(Self { store, broker, bus, catalog, positions, worker_id })
+        Ok(Self { store, broker, bus, providers, positions, worker_id })
+    }
+}
+
+impl App {
+    /// The names of the models on offer, in order.
+    pub(crate) fn models(&self) -> Vec<String> {
+        let current = self.bus.catalog().current();
+        current.models.enabled().map(|model| model.name.clone()).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod quota;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,6 +10,7 @@ use domain::{SessionId, TenantId, UserId};
 use eventstore::Position;
 use uuid::Uuid;
 
+use self::quota::Quota;
 use crate::config::{Config, Purpose};
 use crate::error::ServerError;
 use crate::roles::{self, Role};
@@ -42,6 +45,15 @@ enum Command {
     /// Print what happened to something, and what it comes to.
     #[command(subcommand)]
     Replay(Replay),
+    /// Bring providers, models and prices to what the configuration says, as each start does.
+    Seed {
+        /// Disable what came from the configuration and is no longer in it.
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Look at users' accounts and change them.
+    #[command(subcommand)]
+    Quota(Quota),
     /// Check each dependency and name the cure.
     Doctor,
     /// Work with the configuration.
@@ -99,6 +111,9 @@ pub(crate) enum Keys {
         /// What it may do.
         #[arg(long, value_enum, default_value = "user")]
         role: KeyRole,
+        /// The tier of the account that opens with the key's first use; the role's name, if none.
+        #[arg(long)]
+        tier: Option<String>,
         /// A name, to tell keys apart.
         #[arg(long, default_value = "key")]
         name: String,
@@ -182,6 +197,8 @@ impl Cli {
             Command::Replay(Replay::Session { id, as_of }) => {
                 tools::replay::session(&config, id, as_of).await
             }
+            Command::Seed { prune } => tools::seed::run(&config, prune).await,
+            Command::Quota(command) => tools::quota::run(&config, command).await,
             Command::Doctor => tools::doctor::run(&config).await,
             Command::Config(ConfigCommand::Check) => tools::configuration::check(&config),
             Command::Config(ConfigCommand::Show) => tools::configuration::show(&config),

@@ -7,20 +7,29 @@
 
 mod environment;
 mod error;
+mod providers;
+mod quota;
 mod read;
 mod secret;
 mod sections;
 mod validate;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use domain::InvalidId;
+use domain::catalog::{NewPrice, Seed};
+use domain::quota::QuotaPolicy;
 use serde::{Deserialize, Serialize};
-use workers::catalog::{self, Catalog, CatalogError, ProviderConfig};
 
 pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;
+pub(crate) use providers::ProviderConfig;
+pub(crate) use quota::{Quota, Tiers};
 pub(crate) use secret::Secret;
-pub(crate) use sections::{Auth, Database, Http, Log, LogFormat, Nats, Shutdown, Worker};
+pub(crate) use sections::{Admin, Auth, Database, Http, Log, LogFormat, Nats, Shutdown, Worker};
+pub(crate) use webhooks::Webhook;
 
 /// The file that is read, if it is there, when none is named.
 const DEFAULT_FILE: &str = "colloquy.toml";
@@ -52,8 +61,18 @@ pub(crate) struct Config {
     pub(crate) shutdown: Shutdown,
     /// What is logged, and how.
     pub(crate) log: Log,
+    /// Who may change what all tenants share.
+    pub(crate) admin: Admin,
+    /// What users may use.
+    pub(crate) quota: Quota,
+    /// Sets of limits by name.
+    pub(crate) tiers: Tiers,
     /// Where answers come from; the built-in demo if none is named.
     pub(crate) providers: Vec<ProviderConfig>,
+    /// What their models cost.
+    pub(crate) prices: Vec<NewPrice>,
+    /// Who is told of what.
+    pub(crate) webhooks: Vec<Webhook>,
 }
 
 impl Config {
@@ -78,10 +97,21 @@ impl Config {
         read::config(&name, text.as_deref().unwrap_or_default(), environment, purpose)
     }
 
-    /// The models and their providers; the API keys are looked up in the environment.
-    pub(crate) fn catalog(&self) -> Result<Catalog, CatalogError> {
-        let environment = Environment::of_process();
-        catalog::build(&self.providers, |name| environment.get(name).map(str::to_owned))
+    /// The rules for accounts. What loading has let through is good.
+    pub(crate) fn quota_policy(&self) -> Result<Arc<QuotaPolicy>, InvalidId> {
+        quota::policy(&self.quota, &self.tiers)
+    }
+
+    /// The webhooks. What loading has let through is good.
+    pub(crate) fn webhooks(&self) -> Result<Vec<workers::webhooks::Webhook>, ConfigError> {
+        let build = |webhook: &Webhook| webhook.build();
+        let problem = |(key, what)| ConfigError::Invalid(vec![format!("webhooks: {key} {what}")]);
+        self.webhooks.iter().map(build).collect::<Result<_, _>>().map_err(problem)
+    }
+
+    /// What the catalog is seeded with.
+    pub(crate) fn seed(&self) -> Seed {
+        providers::seed(&self.providers, &self.prices)
     }
 }
 

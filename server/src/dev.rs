@@ -11,7 +11,7 @@ use domain::{ActorRole, Causes, SystemClock, SystemIds};
 use local::{Nats, NatsOptions, Postgres, PostgresOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::app;
+use crate::app::{self, App};
 use crate::cli::DevArgs;
 use crate::config::{Config, Secret};
 use crate::error::ServerError;
@@ -72,11 +72,9 @@ async fn serve(
     let key = api_key(config, &pool, &args.data_dir.join("api-key")).await?;
     pool.close().await;
     let process = Process::start(config, &args.serve, lifecycle).await?;
-    let models: Vec<String> =
-        config.catalog()?.models.iter().map(|model| model.name.clone()).collect();
     if let Some(address) = process.address {
         wait_until_ready(address, &lifecycle.stopping).await;
-        greet(address, &key, &models, &args.data_dir);
+        greet(address, &key, &process.app, &args.data_dir);
     }
     let served = tokio::select! {
         served = process.finish(lifecycle) => served,
@@ -156,6 +154,7 @@ async fn api_key(config: &Config, pool: &sqlx::PgPool, path: &Path) -> Result<St
         tenant_id: "dev".parse().map_err(ServerError::Id)?,
         user_id: "dev".parse().map_err(ServerError::Id)?,
         role: ActorRole::Admin,
+        tier: None,
         name: "dev".to_owned(),
     };
     let key = ApiKeys::new(pool.clone()).create(&request, &SystemClock, &SystemIds).await?;
@@ -186,8 +185,9 @@ async fn wait_until_ready(address: std::net::SocketAddr, stopping: &Cancellation
     stopping.run_until_cancelled(ready).await;
 }
 
-fn greet(address: std::net::SocketAddr, key: &str, models: &[String], folder: &Path) {
-    let model = models.first().map_or("demo", String::as_str);
+fn greet(address: std::net::SocketAddr, key: &str, app: &App, folder: &Path) {
+    let current = app.bus.catalog().current();
+    let model = current.models.default_model().map_or("demo", |model| model.name.as_str());
     say(&format!("
 Colloquy is ready on http://{address}
 
@@ -202,5 +202,5 @@ Talk to it:
     -d '{{\"model\": \"{model}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'
 
 Ctrl-C stops everything.
-", models.join(", "), folder.display()));
+", app.models().join(", "), folder.display()));
 }

@@ -11,8 +11,8 @@ use crate::config::ConfigError;
 pub(crate) enum ServerError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
-    Catalog(#[from] workers::catalog::CatalogError),
+    #[error("the catalog can't be brought to what the configuration says")]
+    Catalog(#[from] commands::CommandError),
     #[error(
         "{0} is not set: put it into the environment or the configuration, or use `colloquy dev`"
     )]
@@ -45,6 +45,8 @@ pub(crate) enum ServerError {
     RoleEnded(&'static str),
     #[error("the log filter {0:?} can't be read")]
     Filter(String),
+    #[error(transparent)]
+    Quota(#[from] crate::tools::quota::QuotaError),
     #[error(transparent)]
     Projection(#[from] projections::UnknownReadModel),
     #[error("a projection could not be rebuilt")]

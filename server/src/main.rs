@@ -2,6 +2,7 @@
 //! wires the roles together and sees to their life and end.
 
 mod app;
+mod catalog;
 mod cli;
 mod config;
 mod dev;

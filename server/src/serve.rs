@@ -14,13 +14,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use workers::webhooks::Webhook;
 use workers::worker::WorkerOptions;
 
 use crate::app::{self, App};
 use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::error::ServerError;
-use crate::health::Providers;
+use crate::health::ProviderProbe;
 use crate::http;
 use crate::lifecycle::Lifecycle;
 use crate::roles::Role;
@@ -36,7 +37,7 @@ pub(crate) async fn run(config: Config, args: &ServeArgs) -> Result<(), ServerEr
     let lifecycle = Lifecycle::default();
     let grace = Duration::from_secs(config.shutdown.grace_seconds);
     tokio::spawn(lifecycle.clone().watch(grace));
-    announce(&config, args)?;
+    announce(&config, args);
     if !wait_for_schema(&config, &lifecycle.stopping).await? {
         return Ok(());
     }
@@ -48,18 +49,30 @@ pub(crate) async fn run(config: Config, args: &ServeArgs) -> Result<(), ServerEr
 }
 
 /// What is about to run, in one line of the log.
-fn announce(config: &Config, args: &ServeArgs) -> Result<(), ServerError> {
-    let catalog = config.catalog()?;
-    let models: Vec<&str> = catalog.models.iter().map(|model| model.name.as_str()).collect();
+fn announce(config: &Config, args: &ServeArgs) {
     let listen = args.roles.contains(&Role::Api).then(|| args.listen.unwrap_or(config.http.listen));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         roles = args.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         listen = listen.map(tracing::field::display),
-        models = models.join(","),
         "colloquy starts"
     );
-    Ok(())
+}
+
+/// Whoever issues tokens for one tenant decides who its admins are.
+fn warn_of_operators(config: &Config) {
+    if anybody_operates(config) {
+        tracing::warn!(
+            "admins of every tenant may change models, providers and prices, which all tenants \
+             share; set [admin] operator_tenant to leave that to one tenant"
+        );
+    }
+}
+
+/// Whether admins of any tenant that a JSON Web Token may name can change what all share.
+fn anybody_operates(config: &Config) -> bool {
+    let has_tokens = config.auth.hs256_secret.is_some() || config.auth.jwks_url.is_some();
+    has_tokens && config.admin.operator_tenant.is_none()
 }
 
 /// Waits for the database to be there; its schema has to fit at once. False if the process is
@@ -92,7 +105,7 @@ async fn wait_for_schema(
 
 /// The roles of this process while they run.
 pub(crate) struct Process {
-    app: App,
+    pub(crate) app: App,
     /// Where HTTP is served, if it is.
     pub(crate) address: Option<SocketAddr>,
     /// HTTP and workers: end on their own once they are told to stop.
@@ -109,15 +122,17 @@ impl Process {
         lifecycle: &Lifecycle,
     ) -> Result<Self, ServerError> {
         let app = App::new(config).await?;
+        tracing::info!(models = app.models().join(","), "the catalog is loaded");
         let has = |role| args.roles.contains(&role);
         let (mut front, mut back) = (JoinSet::new(), JoinSet::new());
         let back_stop = CancellationToken::new();
         back.spawn(hints(app.clone(), back_stop.clone()));
+        back.spawn(follow_catalog(app.clone(), back_stop.clone()));
         if has(Role::Relay) {
+            back.spawn(tell(app.clone(), config.webhooks()?, back_stop.clone()));
             let (app, stop) = (app.clone(), back_stop.clone());
             back.spawn(async move {
-                workers::relay::run(app.store, app.broker, Arc::new(domain::SystemClock), stop)
-                    .await;
+                workers::relay::run(app.store, app.broker, app.bus, stop).await;
                 "relay"
             });
         }
@@ -133,6 +148,7 @@ impl Process {
         }
         let mut address = None;
         if has(Role::Api) {
+            warn_of_operators(config);
             let wanted = args.listen.unwrap_or(config.http.listen);
             let listener = TcpListener::bind(wanted)
                 .await
@@ -197,6 +213,18 @@ async fn hints(app: App, stop: CancellationToken) -> &'static str {
     }
 }
 
+/// Keeps up with what others change in the catalog.
+async fn follow_catalog(app: App, stop: CancellationToken) -> &'static str {
+    app.bus.catalog().follow(stop).await;
+    "catalog"
+}
+
+/// Tells other systems of events.
+async fn tell(app: App, webhooks: Vec<Webhook>, stop: CancellationToken) -> &'static str {
+    workers::webhooks::run(app.store, webhooks, Arc::new(domain::SystemClock), stop).await;
+    "webhooks"
+}
+
 fn worker_options(config: &Config, app: &App) -> WorkerOptions {
     WorkerOptions {
         id: app.worker_id.clone(),
@@ -207,7 +235,7 @@ fn worker_options(config: &Config, app: &App) -> WorkerOptions {
 
 async fn work(app: App, options: WorkerOptions, lifecycle: Lifecycle) -> &'static str {
     let Lifecycle { stopping, abandon } = lifecycle;
-    workers::worker::run(app.bus, app.broker, app.catalog, options, stopping, abandon).await;
+    workers::worker::run(app.bus, app.broker, app.providers, options, stopping, abandon).await;
     "worker"
 }
 
@@ -223,7 +251,8 @@ fn api_router(
         positions: app.positions.clone(),
         hub: DeltaHub::new(app.broker.clone()),
         authenticator: app::authenticator(config, app.store.pool().clone())?,
-        probe: Arc::new(Providers::new(Arc::clone(&app.catalog))),
+        probe: Arc::new(ProviderProbe::new(app.bus.catalog().clone(), Arc::clone(&app.providers))),
+        operator_tenant: config.admin.operator_tenant.clone(),
         max_body_bytes: config.http.max_body_bytes,
         request_timeout: Duration::from_secs(config.http.request_timeout_seconds),
         position_patience: POSITION_PATIENCE,
@@ -232,4 +261,23 @@ fn api_router(
         version: env!("CARGO_PKG_VERSION"),
     });
     Ok(api::router(state, &config.http.cors_origins))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn a_start_warns_where_admins_of_every_tenant_may_change_the_catalog() {
+        let mut config = Config::default();
+        assert!(!anybody_operates(&config), "there are no tokens");
+        config.auth.jwks_url = Some("https://id.example.org/jwks.json".to_owned());
+        assert!(anybody_operates(&config));
+        config.auth.jwks_url = None;
+        config.auth.hs256_secret = Some(Secret::from("0123456789abcdef0123456789abcdef"));
+        assert!(anybody_operates(&config));
+        config.admin.operator_tenant = Some("operators".parse().unwrap());
+        assert!(!anybody_operates(&config));
+    }
 }

@@ -5,4 +5,6 @@ pub(crate) mod doctor;
 pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod projections;
+pub(crate) mod quota;
 pub(crate) mod replay;
+pub(crate) mod seed;

@@ -7,6 +7,9 @@ use figment::{Metadata, Profile, Provider};
 
 const PREFIX: &str = "COLLOQUY_";
 
+/// Lists that one variable sets as a whole.
+const LISTS: [&str; 3] = ["prices", "providers", "webhooks"];
+
 /// The names under which other tools know two of our keys.
 const WELL_KNOWN: [(&str, &str); 2] = [("DATABASE_URL", "database.url"), ("NATS_URL", "nats.url")];
 
@@ -40,7 +43,7 @@ impl Environment {
         });
         let ours = self.0.iter().filter_map(|(name, value)| {
             let key = name.strip_prefix(PREFIX)?.to_lowercase();
-            let is_key = key.contains("__") || key == "providers";
+            let is_key = key.contains("__") || LISTS.contains(&key.as_str());
             is_key.then(|| Setting::new(name, key.replace("__", "."), value, defaults))
         });
         well_known.chain(ours).collect()
@@ -62,8 +65,10 @@ pub(super) struct Setting {
 
 impl Setting {
     fn new(name: &str, key: String, text: &str, defaults: &Value) -> Self {
+        // Of tiers with names of their own, the defaults know nothing.
+        let is_value = LISTS.contains(&key.as_str()) || key.starts_with("tiers.");
         let is_text =
-            key != "providers" && matches!(defaults.find_ref(&key), None | Some(Value::String(..)));
+            !is_value && matches!(defaults.find_ref(&key), None | Some(Value::String(..)));
         let value = if is_text { Value::from(text) } else { parsed(text) };
         Self { name: name.to_owned(), key, value }
     }

@@ -23,7 +23,7 @@ pub(crate) enum ConfigError {
 }
 
 /// Keys whose values are not repeated.
-const SECRET: [&str; 2] = ["hs256_secret", "url"];
+const SECRET: [&str; 3] = ["hs256_secret", "secret", "url"];
 
 /// What `error` says, without where it was found.
 pub(super) fn describe(error: &Error) -> String {
@@ -59,7 +59,7 @@ fn unknown_key(name: &str, path: &[String], known: &[&str]) -> String {
 }
 
 /// The name that was most likely meant: one that begins alike, or is a few letters away.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let begins_alike = |known: &str| known.starts_with(name) || name.starts_with(known);
     let distance = |known: &str| {
         if begins_alike(known) { 0 } else { strsim::damerau_levenshtein(name, known) }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use domain::TenantId;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
@@ -96,6 +97,16 @@ impl Default for Auth {
             leeway_seconds: 30,
         }
     }
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// The tenant whose admins may change providers, models and prices; if none is named, the
+    /// admins of every tenant may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) operator_tenant: Option<TenantId>,
 }
 
 /// `[worker]`

@@ -32,13 +32,18 @@ fn the_example_shows_the_defaults() {
 
 #[test]
 fn the_example_shows_every_key() {
-    let text = uncommented().replace("\nhs256_secret = ", "\n# hs256_secret = ");
+    let text = uncommented()
+        .replace("\nhs256_secret = ", "\n# hs256_secret = ")
+        .replace("\nsecret = ", "\n# secret = ");
     let secret = ("COLLOQUY_JWT_SECRET", "0123456789abcdef0123456789abcdef");
-    let config = read(&text, &[secret]).unwrap();
+    let webhook = ("COLLOQUY_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let config = read(&text, &[secret, webhook]).unwrap();
     assert_eq!(config.auth.hs256_secret, Some(Secret::from(secret.1)));
+    assert_eq!(config.webhooks().unwrap()[0].name, "hooks");
     assert_eq!(config.providers.len(), 2);
-    assert_eq!(config.providers[1], ProviderConfig::demo());
-    let text = text + "\nhs256_secret ="; // the one that excludes another
+    assert_eq!(providers::seed(&config.providers[1..], &[]), Seed::demo());
+    assert_eq!((config.prices.len(), config.seed().prices.len()), (1, 3));
+    let text = text + "\nhs256_secret =\nsecret ="; // those that exclude others
     let shown = |key: &str| text.lines().any(|line| line.starts_with(&format!("{key} =")));
     let json = figment::value::Value::serialize(&config).unwrap();
     let mut keys = Vec::new();
@@ -123,6 +128,13 @@ fn an_unknown_key_is_refused_with_the_nearest() {
              colloquy.toml: \"max_output\" is missing in providers[0].models[0]",
         ),
         (
+            PROVIDER.replace(
+                "max_output = 512",
+                "max_output = 512, price = { input_per_1k = 1, output_per_1k = 1, output_per_k = 1 }",
+            ),
+            "colloquy.toml: unknown key \"output_per_k\" in providers[0].models[0].price; did you mean \"output_per_1k\"?",
+        ),
+        (
             "[htp]\nlisten = 1".to_owned(),
             "colloquy.toml: unknown key \"htp\"; did you mean \"http\"?",
         ),
@@ -201,12 +213,13 @@ fn what_serving_would_refuse_is_found_at_once() {
         "colloquy.toml: auth.jwks_url must be a URL with https:// or http://",
         "colloquy.toml: worker.id must be 1 to 255 printable characters",
         "COLLOQUY_LOG__FILTER: log.filter is not a log filter",
-        "colloquy.toml: provider \"far\": the environment variable FAR_KEY, named by api_key_env, is not",
+        "colloquy.toml: provider \"far\" can't be asked: the environment variable FAR_KEY, named by api_key_env, is not",
         "colloquy.toml: model \"m\" of provider \"far\": provider \"local\" already has a model of this name",
+        "colloquy.toml: model \"m\" of provider \"away\": provider \"local\" already has a model of this name",
     ] {
         assert!(error.contains(expected), "{expected}\n  not in\n{error}");
     }
-    assert_eq!(error.lines().count(), 6, "{error}");
+    assert_eq!(error.lines().count(), 7, "{error}");
     assert!(!error.contains("hush"));
     let error = read("[auth]\nhs256_secret_env = \"S\"", &[("S", "short")]).unwrap_err();
     assert!(error.starts_with("colloquy.toml: auth.hs256_secret_env names S: "), "{error}");
@@ -241,4 +254,44 @@ fn a_file_that_is_named_must_be_there() {
     std::fs::write(folder.path().join(DEFAULT_FILE), "[worker]\nid = \"w\"").unwrap();
     let config = load(None).unwrap();
     assert_eq!(config.worker.id.as_deref(), Some("w"));
+}
+
+#[test]
+fn what_is_wrong_with_providers_and_prices_is_told_by_their_own_rules() {
+    let text = PROVIDER.replace("http:", "ftp:")
+        + &PROVIDER.replace("\"local\"", "\"far\"").replace("\"m\"", "\"n\"")
+        + "[[providers]]\nname = \"none\"\nkind = \"demo\"\nmodels = []\n\
+           [[prices]]\nmodel = \"m\"\ninput_per_1k = -1\noutput_per_1k = 0.1\n\
+           [[prices]]\nmodel = \"x\"\ninput_per_1k = 1\noutput_per_1k = 1\n\
+           [admin]\noperator_tenant = \"_deployment\"";
+    let error = read(&text, &[]).unwrap_err();
+    for expected in [
+        "colloquy.toml: provider \"local\": base_url must begin with http:// or https://",
+        "colloquy.toml: provider \"none\": models must not be empty",
+        "colloquy.toml: price of model \"m\" for service \"*\": input_per_1k must be from 0",
+        "colloquy.toml: price of model \"x\" for service \"*\": the configuration has no model",
+        "colloquy.toml: admin.operator_tenant is a reserved name",
+    ] {
+        assert!(error.contains(expected), "{expected}\n  not in\n{error}");
+    }
+    assert_eq!(error.lines().count(), 5, "{error}");
+}
+
+#[test]
+fn models_stand_as_in_the_file_and_prices_are_exact() {
+    let text = PROVIDER.replace(
+        "models = [{ name = \"m\", context = 2048, max_output = 512 }]",
+        "models = [{ name = \"m\", context = 2048, max_output = 512, price = { input_per_1k = 0.1, \
+         output_per_1k = \"0.2\" } }, { name = \"n\", context = 9, max_output = 9, sort = -5 }, \
+         { name = \"o\", context = 9, max_output = 9, default = true }]",
+    );
+    let seed = read(&text, &[]).unwrap().seed();
+    let places: Vec<_> = seed.models.iter().map(|model| (model.sort, model.default)).collect();
+    assert_eq!(places, [(0, false), (-5, false), (20, true)]);
+    let price = seed.prices[0].price();
+    assert_eq!(price.input_per_1k.to_string(), "0.1");
+    assert_eq!(price.output_per_1k.to_string(), "0.2");
+    assert!(
+        read("", &[("COLLOQUY_PRICES", "[{model=\"m\",input_per_1k=1,output_per_1k=1}]")]).is_ok()
+    );
 }

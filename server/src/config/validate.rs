@@ -1,12 +1,11 @@
 //! What types cannot say: ranges, and keys that depend on each other.
 
 use api::auth::SharedSecret;
-use domain::Causes;
+use domain::TenantId;
 use reqwest::Url;
 use tracing_subscriber::EnvFilter;
-use workers::catalog::{self, ProviderConfig};
 
-use super::{Config, Environment, Purpose, Secret};
+use super::{Config, Environment, Purpose, Secret, providers, quota, webhooks};
 
 /// A value that can't be used.
 pub(super) struct Problem {
@@ -27,7 +26,10 @@ pub(super) fn validate(
     check_auth(config, &mut problems);
     check_ranges(config, &mut problems);
     check_texts(config, &mut problems);
-    check_providers(&config.providers, environment, purpose, &mut problems);
+    quota::check(&config.quota, &config.tiers, &mut problems);
+    webhooks::check(&mut config.webhooks, environment, purpose, &mut problems);
+    let (listed, prices) = (&config.providers, &config.prices);
+    providers::check(listed, prices, environment, purpose, &mut problems);
     problems
 }
 
@@ -68,30 +70,6 @@ fn check_auth(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Each provider by itself, as a check stops at its first mistake; then all of them together,
-/// for names that are given twice.
-fn check_providers(
-    providers: &[ProviderConfig],
-    environment: &Environment,
-    purpose: Purpose,
-    problems: &mut Vec<Problem>,
-) {
-    let check = |providers: &[ProviderConfig]| match purpose {
-        Purpose::Tool => catalog::models(providers).map(drop),
-        Purpose::Serve => {
-            catalog::build(providers, |name| environment.get(name).map(str::to_owned)).map(drop)
-        }
-    };
-    let each = providers.iter().map(std::slice::from_ref);
-    for some in each.chain([providers]) {
-        let Err(error) = check(some) else { continue };
-        let text = Causes(&error).to_string();
-        if !problems.iter().any(|known| known.text == text) {
-            problems.push(Problem { path: vec!["providers".to_owned()], text });
-        }
-    }
-}
-
 fn check_ranges(config: &Config, problems: &mut Vec<Problem>) {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let ranges = [
@@ -103,6 +81,8 @@ fn check_ranges(config: &Config, problems: &mut Vec<Problem>) {
         ("auth.leeway_seconds", config.auth.leeway_seconds, 0..=300),
         ("worker.concurrency", size(config.worker.concurrency), 1..=100_000),
         ("worker.delta_interval_ms", config.worker.delta_interval_ms, 0..=1000),
+        ("quota.hold_seconds", config.quota.hold_seconds.into(), 60..=86_400),
+        ("quota.answer_step", config.quota.answer_step.into(), 16..=65_536),
         ("shutdown.grace_seconds", config.shutdown.grace_seconds, 0..=3600),
     ];
     let wrong = ranges.into_iter().filter(|(_, value, range)| !range.contains(value));
@@ -124,6 +104,9 @@ fn check_texts(config: &Config, problems: &mut Vec<Problem>) {
         && id.parse::<domain::WorkerId>().is_err()
     {
         problems.push(problem("worker.id", "must be 1 to 255 printable characters"));
+    }
+    if config.admin.operator_tenant == Some(TenantId::deployment()) {
+        problems.push(problem("admin.operator_tenant", "is a reserved name"));
     }
     if let Err(error) = EnvFilter::try_new(&config.log.filter) {
         problems.push(problem("log.filter", &format!("is not a log filter: {error}")));

@@ -7,7 +7,6 @@ use crate::error::ServerError;
 use crate::output::{complain, say};
 
 pub(crate) fn check(config: &Config) -> Result<(), ServerError> {
-    let catalog = config.catalog()?;
     app::worker_id(config)?;
     app::authenticator(config, app::unconnected_pool()?)?;
     for (name, url) in [("DATABASE_URL", &config.database.url), ("NATS_URL", &config.nats.url)] {
@@ -15,8 +14,12 @@ pub(crate) fn check(config: &Config) -> Result<(), ServerError> {
             complain(&format!("{name} is not set: `colloquy serve` needs it, `colloquy dev` not"));
         }
     }
-    let models: Vec<&str> = catalog.models.iter().map(|model| model.name.as_str()).collect();
-    say(&format!("the configuration is good; models: {}", models.join(", ")));
+    let seed = config.seed();
+    let models: Vec<&str> = seed.models.iter().map(|model| model.name.as_str()).collect();
+    say(&match models.as_slice() {
+        [] => "the configuration is good; it names no models".to_owned(),
+        models => format!("the configuration is good; models: {}", models.join(", ")),
+    });
     Ok(())
 }
 

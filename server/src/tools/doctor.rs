@@ -1,15 +1,18 @@
 //! `colloquy doctor`: looks at each dependency and names the cure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Broker;
-use domain::Causes;
-use eventstore::StoreError;
+use commands::CatalogHandle;
+use domain::catalog::Catalog;
+use domain::{Causes, SystemClock, SystemIds};
+use eventstore::{EventStore, StoreError};
 
-use crate::app;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::output::say;
+use crate::{app, catalog};
 
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -20,14 +23,18 @@ struct Finding {
 }
 
 pub(crate) async fn run(config: &Config) -> Result<(), ServerError> {
-    let mut findings = vec![configuration(config), database(config).await, broker(config).await];
-    if let Ok(catalog) = config.catalog() {
-        for provider in catalog.providers() {
-            let problem = provider.check().await.err().map(|error| {
-                (error.message, "check the provider's base_url, api_key_env and that it runs")
-            });
-            findings.push(Finding { name: format!("provider {}", provider.name()), problem });
-        }
+    // It was read: what is wrong with it was told then.
+    let configuration = Finding { name: "configuration".to_owned(), problem: None };
+    let mut findings = vec![configuration, database(config).await, broker(config).await];
+    let known = tokio::time::timeout(PATIENCE, stored_catalog(config)).await;
+    // Without a database there is still what the configuration says.
+    let known = known.ok().and_then(Result::ok).unwrap_or_default();
+    let catalog = catalog::foreseen(known, config);
+    for (name, problem) in catalog::providers().check(&catalog).await {
+        let cure = "check its base_url, its api_key_env and that it runs; or disable it \
+            (PATCH /v1/admin/providers/{name})";
+        let problem = problem.map(|error| (error.message, cure));
+        findings.push(Finding { name: format!("provider {name}"), problem });
     }
     for finding in &findings {
         match &finding.problem {
@@ -41,10 +48,11 @@ pub(crate) async fn run(config: &Config) -> Result<(), ServerError> {
     if failing > 0 { Err(ServerError::Unhealthy(failing)) } else { Ok(()) }
 }
 
-fn configuration(config: &Config) -> Finding {
-    let cure = "mend the [[providers]] section; colloquy.example.toml shows every key";
-    let problem = config.catalog().err().map(|error| (Causes(&error).to_string(), cure));
-    Finding { name: "configuration".to_owned(), problem }
+async fn stored_catalog(config: &Config) -> Result<Catalog, ServerError> {
+    let store = EventStore::new(app::tool_pool(config).await?);
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let current = CatalogHandle::load(store, clock, ids).await?.current();
+    Ok(Catalog::clone(&current.catalog))
 }
 
 async fn database(config: &Config) -> Finding {

@@ -12,12 +12,18 @@ use crate::output::{complain, say, table};
 pub(crate) async fn run(config: &Config, command: Keys) -> Result<(), ServerError> {
     let keys = ApiKeys::new(app::tool_pool(config).await?);
     match command {
-        Keys::Create { tenant, user, role, name } => {
+        Keys::Create { tenant, user, role, tier, name } => {
             let role = match role {
                 KeyRole::User => ActorRole::User,
                 KeyRole::Admin => ActorRole::Admin,
             };
-            let request = KeyRequest { tenant_id: tenant, user_id: user, role, name };
+            if let Some(unknown) = tier.as_ref().filter(|tier| !config.tiers.0.contains_key(*tier))
+            {
+                complain(&format!(
+                    "the configuration has no tier {unknown:?}: the default is used"
+                ));
+            }
+            let request = KeyRequest { tenant_id: tenant, user_id: user, role, tier, name };
             let key = keys.create(&request, &SystemClock, &SystemIds).await?;
             complain(&format!("key {} is shown only this once:", key.id));
             say(&key.secret);
@@ -41,12 +47,15 @@ pub(crate) async fn run(config: &Config, command: Keys) -> Result<(), ServerErro
                         key.tenant_id,
                         key.user_id,
                         key.role,
+                        key.tier.unwrap_or_default(),
                         created,
                         state,
                     ]
                 })
                 .collect();
-            table(&["ID", "PREFIX", "NAME", "TENANT", "USER", "ROLE", "CREATED", "STATE"], &rows);
+            let head =
+                ["ID", "PREFIX", "NAME", "TENANT", "USER", "ROLE", "TIER", "CREATED", "STATE"];
+            table(&head, &rows);
         }
         Keys::Revoke { id } => {
             if !keys.revoke(id, None, &SystemClock).await? {

@@ -134,6 +134,9 @@ fn configuration(provider: &Provider, tokens: u16) -> String {
 [log]
 filter = "warn"
 
+[quota]
+default_tier = "unlimited"
+
 [[providers]]
 name = "scripted"
 kind = "openai"

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod crashes;
@@ -28,6 +30,10 @@ mod operations;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod quota;
+#[cfg(test)]
+mod quota_tool;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod resume;
@@ -37,3 +43,5 @@ mod stopping;
 mod support;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod webhooks;

@@ -130,6 +130,15 @@ impl Client {
         Some(Answer::of(response).await)
     }
 
+    /// Sends `request`; the response as soon as it begins, or the answer if it is a refusal.
+    ///
+    /// # Errors
+    /// When the status is none of success.
+    pub async fn begin(&self, request: RequestBuilder) -> Result<reqwest::Response, Answer> {
+        let response = request.timeout(TURN).send().await.unwrap();
+        if response.status().is_success() { Ok(response) } else { Err(Answer::of(response).await) }
+    }
+
     /// `GET path`
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
@@ -148,6 +157,12 @@ impl Client {
     /// `POST path` without a body
     pub async fn post_empty(&self, path: &str) -> Answer {
         self.send(self.request(Method::POST, path)).await
+    }
+
+    /// `POST path` under an idempotency key
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).header("idempotency-key", key);
+        self.send(request.json(body)).await
     }
 
     /// `PATCH path`

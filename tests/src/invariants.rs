@@ -1,5 +1,7 @@
 //! What must hold always, checked on the real tables and through the running nodes.
 
+mod ledger;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,10 +13,13 @@ use crate::cluster::Cluster;
 use crate::transcript::content_text;
 use crate::wait::eventually;
 
+pub use ledger::ledger_balances;
+
 /// Ten seconds after the last fault nothing may lag; a busy machine gets some more.
 const QUIET: Duration = Duration::from_secs(30);
 /// The read models.
-pub const READ_MODELS: [&str; 3] = ["sessions", "messages", "turns"];
+pub const READ_MODELS: [&str; 6] =
+    ["sessions", "messages", "turns", "accounts", "transactions", "usage_daily"];
 
 /// How one turn ended, by the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +35,15 @@ pub struct EndOfTurn {
 }
 
 /// Waits until nothing lags, then checks everything that can be told from the database: the
-/// order of the log, the end of every turn, and that the read models say the same.
+/// order of the log, the end of every turn and its settlement, and that the read models say the
+/// same.
 pub async fn check(pool: &PgPool) -> HashMap<String, EndOfTurn> {
     turns_have_ended(pool).await;
     nothing_lags(pool).await;
     log_is_in_order(pool).await;
     let ends = ends_of_turns(pool).await;
     read_models_agree(pool, &ends).await;
+    ledger_balances(pool).await;
     ends
 }
 

@@ -71,6 +71,11 @@ impl Provider {
         self.account.find(marker)
     }
 
+    /// Lets the answers to messages that have `marker` in them go on, now and later.
+    pub fn open(&self, marker: &str) {
+        self.account.open_gate(marker);
+    }
+
     /// The text that a bench model answers with.
     pub fn bench_text(tokens: usize) -> String {
         render::bench_text(tokens)

@@ -52,7 +52,7 @@ impl Transcript {
                 self.text.truncate(usize::try_from(number(&event.json(), "offset")).unwrap());
             }
             "delta" => self.add(&event.json()),
-            "stream.closing" => {}
+            "stream.closing" | "quota.warning" => {}
             _ => assert!(event.is_end(), "unexpected {event:?}"),
         }
         if let Some(id) = &event.id {

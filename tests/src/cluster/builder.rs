@@ -25,6 +25,7 @@ pub struct ClusterBuilder {
     binary: PathBuf,
     nodes: Vec<Node>,
     own_postgres: bool,
+    patient: bool,
     more_config: String,
 }
 
@@ -34,6 +35,7 @@ impl ClusterBuilder {
             binary: binary.to_owned(),
             nodes: Vec::new(),
             own_postgres: false,
+            patient: false,
             more_config: String::new(),
         }
     }
@@ -63,6 +65,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Gives the provider all the time it wants: for tests that hold its answers back.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
     /// Adds sections to the configuration.
     #[must_use]
     pub fn config(mut self, toml: &str) -> Self {
@@ -85,7 +94,7 @@ impl ClusterBuilder {
         } else {
             (None, servers::database(&self.binary).await)
         };
-        let config = config::toml(&provider.base_url(), &self.more_config);
+        let config = config::toml(&provider.base_url(), self.patient, &self.more_config);
         process::write(&folder.path().join("colloquy.toml"), &config);
         let (mut nodes, mut proxies) = (HashMap::new(), HashMap::new());
         for node in &self.nodes {

@@ -40,7 +40,7 @@ pub struct Call {
     pub text: String,
     /// The tokens that were sent.
     pub tokens: usize,
-    /// The usage that was reported.
+    /// The usage that was reported, if it was.
     pub usage: Option<Usage>,
     /// How it ended.
     pub ended: Ended,
@@ -71,11 +71,26 @@ pub(super) fn text_of(content: &Value) -> String {
 pub(super) struct Account {
     pub(super) calls: AtomicU64,
     recorded: Mutex<Vec<Call>>,
+    /// Of the messages whose gates are open.
+    opened: Mutex<Vec<String>>,
 }
 
 impl Account {
     fn recorded(&self) -> MutexGuard<'_, Vec<Call>> {
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Vec<String>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the gates of messages that have `marker` in them.
+    pub(super) fn open_gate(&self, marker: &str) {
+        self.opened().push(marker.to_owned());
+    }
+
+    pub(super) fn is_open(&self, message: &str) -> bool {
+        self.opened().iter().any(|marker| message.contains(marker))
     }
 
     /// Counts a call of which no more is kept.

@@ -36,10 +36,16 @@ pub struct Behaviour {
     pub first: Duration,
     /// `pause=0`: before each further token.
     pub pause: Duration,
+    /// `gate=5`: after so many tokens nothing more comes until [`super::Provider::open`].
+    pub gate: Option<usize>,
     /// `echo`: answer with the message itself, word by word.
     pub echo: bool,
     /// `no-usage`: say nothing of tokens used.
     pub no_usage: bool,
+    /// `counting`: say it with every token, not only at the end.
+    pub counting: bool,
+    /// `claims=900`: say that the answer took so many tokens, whatever it took.
+    pub claims: Option<usize>,
     /// What goes wrong, if anything.
     pub fault: Option<Fault>,
     /// `times=1`: in how many calls with this message it goes wrong; otherwise in all.
@@ -54,8 +60,11 @@ impl Default for Behaviour {
             call: 0,
             first: Duration::ZERO,
             pause: Duration::ZERO,
+            gate: None,
             echo: false,
             no_usage: false,
+            counting: false,
+            claims: None,
             fault: None,
             times: usize::MAX,
         }
@@ -77,8 +86,11 @@ impl Behaviour {
                 "call" => behaviour.call = number,
                 "first" => behaviour.first = time,
                 "pause" => behaviour.pause = time,
+                "gate" => behaviour.gate = Some(number),
                 "echo" => behaviour.echo = true,
                 "no-usage" => behaviour.no_usage = true,
+                "counting" => behaviour.counting = true,
+                "claims" => behaviour.claims = Some(number),
                 "times" => behaviour.times = number,
                 "status" => {
                     behaviour.fault = Some(Fault::Status(u16::try_from(number).unwrap()));

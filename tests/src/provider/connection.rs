@@ -14,6 +14,9 @@ use super::account::{Account, Ended, Usage, text_of};
 use super::behaviour::{Behaviour, Fault};
 use super::render;
 
+/// Between two looks at a gate.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// The client is gone.
 struct Gone;
 
@@ -107,9 +110,10 @@ async fn complete(
     } else {
         render::words(account.number(index), behaviour.tokens)
     };
-    let usage = Usage { prompt, completion: words.len() as u64 };
-    let usage = (!behaviour.no_usage).then_some(usage);
-    let mut answering = Answering { stream, account, index, model, behaviour, words, usage };
+    let completion = behaviour.claims.unwrap_or(words.len()) as u64;
+    let usage = (!behaviour.no_usage).then_some(Usage { prompt, completion });
+    let mut answering =
+        Answering { stream, account, index, model, message, behaviour, words, usage };
     let done = if streamed { answering.stream().await } else { answering.whole().await };
     account.change(index, |call| {
         call.ended = match &done {
@@ -136,6 +140,7 @@ struct Answering<'a> {
     account: &'a Account,
     index: usize,
     model: String,
+    message: String,
     behaviour: Behaviour,
     words: Vec<String>,
     usage: Option<Usage>,
@@ -147,6 +152,7 @@ impl Answering<'_> {
             return Ok(served);
         }
         self.wait(self.behaviour.first).await?;
+        self.gate().await?;
         let text = self.words.concat();
         let body = render::completion(&self.model, &text, self.usage);
         write(self.stream, &render::whole(200, &body)).await?;
@@ -164,6 +170,10 @@ impl Answering<'_> {
         let mut bytes = render::HEAD.to_vec();
         bytes.extend(render::opening(&self.model));
         for number in 0..=self.words.len() {
+            if self.behaviour.gate == Some(number) {
+                write(self.stream, &std::mem::take(&mut bytes)).await?;
+                self.gate().await?;
+            }
             if let Some(served) = self.break_off(number, &mut bytes).await? {
                 return Ok(served);
             }
@@ -177,10 +187,15 @@ impl Answering<'_> {
                 bytes.extend(render::thought(&self.model, &word));
                 continue;
             }
-            bytes.extend(render::token(&self.model, &word));
+            let so_far = self.so_far(number + 1);
+            bytes.extend(match so_far {
+                Some(usage) => render::counted(&self.model, &word, usage),
+                None => render::token(&self.model, &word),
+            });
             self.account.change(self.index, |call| {
                 call.text.push_str(&word);
                 call.tokens += 1;
+                call.usage = so_far;
             });
         }
         for piece in 0..self.behaviour.call {
@@ -194,6 +209,20 @@ impl Answering<'_> {
         self.account.change(self.index, |call| call.usage = usage);
         write(self.stream, &bytes).await?;
         Ok(Served::Whole)
+    }
+
+    /// The usage up to the token `number`, where it is said on the way.
+    fn so_far(&self, number: usize) -> Option<Usage> {
+        let usage = self.usage.filter(|_| self.behaviour.counting)?;
+        Some(Usage { completion: number as u64, ..usage })
+    }
+
+    /// Waits until the test lets the answer go on.
+    async fn gate(&mut self) -> Result<(), Gone> {
+        while self.behaviour.gate.is_some() && !self.account.is_open(&self.message) {
+            self.wait(LOOK).await?;
+        }
+        Ok(())
     }
 
     /// The faults that come before any answer.

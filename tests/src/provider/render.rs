@@ -36,6 +36,14 @@ pub(super) fn token(model: &str, text: &str) -> Vec<u8> {
     chunk(model, &json!({ "content": text }), &Value::Null)
 }
 
+/// A token, and what was used up to it.
+pub(super) fn counted(model: &str, text: &str, usage: Usage) -> Vec<u8> {
+    let choice = json!({ "index": 0, "delta": { "content": text }, "finish_reason": null });
+    let mut body = envelope(model, "chat.completion.chunk", &json!([choice]));
+    body["usage"] = usage_of(usage);
+    data(&body.to_string())
+}
+
 pub(super) fn thought(model: &str, text: &str) -> Vec<u8> {
     chunk(model, &json!({ "reasoning_content": text }), &Value::Null)
 }

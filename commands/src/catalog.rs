@@ -11,7 +11,7 @@ use domain::catalog::{
 };
 use domain::{Causes, Clock, Ids, Models, PriceBook, TenantId};
 use eventstore::{
-    AppendCommand, CommandRecord, EventStore, NewEvent, Position, StoreError, StreamAppend, Verdict,
+    AppendCommand, CommandRecord, EventStore, Position, StoreError, StreamAppend, Verdict,
 };
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::back_off::back_off;
 use crate::caller::Caller;
 use crate::error::CommandError;
+use crate::new_event::new_event;
 
 /// Decisions on one command before giving up.
 const TRIES: u32 = 10;
@@ -219,16 +220,9 @@ impl CatalogHandle {
         record: Option<CommandRecord>,
     ) -> Result<AppendCommand, CommandError> {
         let metadata = caller.metadata(command.name());
-        let new_event = |event: &CatalogEvent| {
-            Ok(NewEvent {
-                event_id: self.0.ids.next(),
-                event_type: event.name(),
-                event_version: cqrs_es::DomainEvent::event_version(event),
-                payload: serde_json::to_string(event)?.into(),
-                metadata: metadata.clone(),
-            })
-        };
-        let events = events.iter().map(new_event).collect::<Result<Vec<_>, CommandError>>()?;
+        let new_event =
+            |event: &CatalogEvent| new_event(&*self.0.ids, event.name(), event, &metadata);
+        let events = events.iter().map(new_event).collect::<Result<Vec<_>, _>>()?;
         let last = events.len().saturating_sub(1);
         let stream = StreamAppend {
             aggregate_type: CATALOG,

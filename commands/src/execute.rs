@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::SessionId;
 use domain::billing::{self, Bill};
 use domain::session::{Context, Rejection, SESSION, Session, SessionCommand, SessionEvent, decide};
-use eventstore::{AppendCommand, CommandRecord, NewEvent, StoreError, StreamAppend, Verdict};
+use eventstore::{AppendCommand, CommandRecord, StoreError, StreamAppend, Verdict};
 
 use crate::back_off::back_off;
 use crate::bus::CommandBus;
@@ -13,6 +13,7 @@ use crate::cache::Versioned;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::lane::{Order, Outcome};
+use crate::new_event::new_event;
 use crate::reply::{Executed, Reply};
 
 /// Decisions on one command before giving up.
@@ -193,20 +194,12 @@ impl CommandBus {
         events: &[SessionEvent],
         metadata: &Arc<str>,
     ) -> Result<StreamAppend, CommandError> {
-        let new_event = |event: &SessionEvent| {
-            Ok(NewEvent {
-                event_id: self.ids.next(),
-                event_type: event.name(),
-                event_version: cqrs_es::DomainEvent::event_version(event),
-                payload: serde_json::to_string(event)?.into(),
-                metadata: Arc::clone(metadata),
-            })
-        };
+        let new_event = |event: &SessionEvent| new_event(&*self.ids, event.name(), event, metadata);
         Ok(StreamAppend {
             aggregate_type: SESSION,
             aggregate_id: id.to_string(),
             expected_version: state.version,
-            events: events.iter().map(new_event).collect::<Result<_, CommandError>>()?,
+            events: events.iter().map(new_event).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -13,6 +13,7 @@ mod catalog;
 mod error;
 mod execute;
 mod lane;
+mod new_event;
 mod quota;
 mod replay;
 mod reply;

@@ -6,7 +6,6 @@
 //! that an edit of the file takes effect, and what admins made of the rest stays
 //! (`catalog/seed.rs`).
 
-mod aggregate;
 mod check;
 mod command;
 mod decide;
@@ -34,3 +33,13 @@ pub const CATALOG: &str = "catalog";
 
 /// The id of the one catalog there is.
 pub const CATALOG_ID: uuid::Uuid = uuid::Uuid::from_u128(0x6361_7461_6c6f_8067_8000_0000_0000_0001);
+
+crate::aggregate::aggregate!(
+    Catalog,
+    CATALOG,
+    CatalogCommand,
+    CatalogEvent,
+    CatalogRejection,
+    CatalogContext,
+    decide
+);

@@ -6,11 +6,12 @@
 //! # How to add an event
 //!
 //! 1. Add a variant to [`session::SessionEvent`] and fold it in `session/state.rs`.
-//! 2. Emit it from a rule in `session/decide.rs` (or `decide_turn.rs`), with a
+//! 2. Emit it from a rule in `session/decide.rs` (or beside it), with a
 //!    given/when/then test in `domain/tests/`.
 //! 3. Run the golden test with `UPDATE_GOLDEN=1`; commit the new file. Files that already
 //!    exist must never change: they are what the log holds.
 
+mod aggregate;
 pub mod billing;
 pub mod catalog;
 mod causes;
@@ -20,6 +21,7 @@ mod credits;
 mod cuts;
 pub mod ids;
 pub mod models;
+mod patch;
 pub mod prices;
 pub mod quota;
 pub mod session;

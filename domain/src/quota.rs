@@ -2,7 +2,6 @@
 //! its ledger.
 
 mod admit;
-mod aggregate;
 mod amount;
 mod apply;
 mod command;
@@ -29,3 +28,13 @@ pub use view::{AccountStatus, AccountView, LimitView};
 
 /// The aggregate's name in the log.
 pub const QUOTA: &str = "quota";
+
+crate::aggregate::aggregate!(
+    Account,
+    QUOTA,
+    QuotaCommand,
+    QuotaEvent,
+    QuotaRejection,
+    QuotaContext,
+    decide
+);

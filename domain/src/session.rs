@@ -1,8 +1,8 @@
 //! The session aggregate: one conversation, its tree of messages and its turns.
 
-mod aggregate;
 mod command;
 mod decide;
+mod decide_attempt;
 mod decide_turn;
 mod event;
 mod prompt;
@@ -14,7 +14,7 @@ pub use command::{
     TurnIds, UpdateSession,
 };
 pub use decide::{Context, decide};
-pub use decide_turn::{ATTEMPT_AT_WORK, MAX_ATTEMPTS};
+pub use decide_attempt::{ATTEMPT_AT_WORK, MAX_ATTEMPTS};
 pub use event::{SessionEvent, TurnError};
 pub(crate) use prompt::prompt;
 pub use prompt::{Prompt, prompt_for};
@@ -23,3 +23,13 @@ pub use state::{Session, SessionStatus, Turn, TurnStatus};
 
 /// The aggregate's name in the log.
 pub const SESSION: &str = "session";
+
+crate::aggregate::aggregate!(
+    Session,
+    SESSION,
+    SessionCommand,
+    SessionEvent,
+    Rejection,
+    Context,
+    decide
+);

@@ -1,7 +1,7 @@
 //! How a session talks to its model. Every field is optional; what is unset is the model's
 //! own default.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A session's settings, or those of one turn.
@@ -43,39 +43,32 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct SettingsPatch {
     /// See [`Settings::model`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub model: Option<Option<String>>,
     /// See [`Settings::system_prompt`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<Option<String>>,
     /// See [`Settings::temperature`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub temperature: Option<Option<f64>>,
     /// See [`Settings::top_p`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub top_p: Option<Option<f64>>,
     /// See [`Settings::max_tokens`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<Option<u32>>,
     /// See [`Settings::stop`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub stop: Option<Option<Vec<String>>>,
     /// See [`Settings::presence_penalty`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub presence_penalty: Option<Option<f64>>,
     /// See [`Settings::frequency_penalty`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub frequency_penalty: Option<Option<f64>>,
     /// See [`Settings::provider_options`]; replaces them all.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub provider_options: Option<Option<Map<String, Value>>>,
-}
-
-#[expect(clippy::option_option, reason = "absent, null and a value are three things here")]
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// A settings value out of its range.

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::quota::{Account, QUOTA, QuotaEvent};
-use eventstore::{
-    AppendCommand, CommandRecord, NewEvent, Position, StoreError, StreamAppend, Verdict,
-};
+use domain::quota::{Account, QUOTA};
+use eventstore::{AppendCommand, CommandRecord, Position, StoreError, StreamAppend, Verdict};
 use tokio::time::Instant;
 
 use super::plan::{Step, ordinals, plan};
@@ -14,6 +12,7 @@ use super::{BATCH, Lane, Order, Outcome, Waiting};
 use crate::account::Versioned;
 use crate::back_off::back_off;
 use crate::error::CommandError;
+use crate::new_event::new_event;
 use crate::reply::Billed;
 
 /// How long a batch is tried against the batches of other processes.
@@ -147,7 +146,7 @@ impl Lane {
             };
             tenant_id = Some(order.tenant_id.to_string());
             for event in events {
-                billed.push(self.new_event(event, &order.metadata)?);
+                billed.push(new_event(&*self.shared.ids, event.name(), event, &order.metadata)?);
             }
             sessions.extend(order.session.clone());
             let record = |record: &CommandRecord| CommandRecord { first, last, ..record.clone() };
@@ -162,16 +161,6 @@ impl Lane {
         let account = (!account.events.is_empty()).then_some(account);
         let streams = account.into_iter().chain(sessions).collect();
         Ok(tenant_id.map(|tenant_id| AppendCommand { tenant_id, records, streams }))
-    }
-
-    fn new_event(&self, event: &QuotaEvent, metadata: &Arc<str>) -> Result<NewEvent, CommandError> {
-        Ok(NewEvent {
-            event_id: self.shared.ids.next(),
-            event_type: event.name(),
-            event_version: cqrs_es::DomainEvent::event_version(event),
-            payload: serde_json::to_string(event)?.into(),
-            metadata: Arc::clone(metadata),
-        })
     }
 }
 

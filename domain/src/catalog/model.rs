@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::provider::present;
 use crate::models::{ModelSpec, Status};
 use crate::prices::{Price, written};
 
@@ -13,31 +12,31 @@ use crate::prices::{Price, written};
 #[serde(default, deny_unknown_fields)]
 pub struct ModelPatch {
     /// See [`ModelSpec::display_name`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub display_name: Option<Option<String>>,
     /// See [`ModelSpec::provider`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// See [`ModelSpec::upstream_name`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub upstream_name: Option<Option<String>>,
     /// See [`ModelSpec::context`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub context: Option<u32>,
     /// See [`ModelSpec::max_output`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u32>,
     /// See [`ModelSpec::pool`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
     /// See [`ModelSpec::status`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// See [`ModelSpec::default`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub default: Option<bool>,
     /// See [`ModelSpec::sort`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub sort: Option<i32>,
     /// Its price for every service that has none of its own, from now on.
     #[serde(deserialize_with = "written::present", skip_serializing_if = "Option::is_none")]

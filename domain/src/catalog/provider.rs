@@ -104,40 +104,33 @@ impl ProviderSpec {
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderPatch {
     /// See [`ProviderSpec::base_url`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub base_url: Option<Option<String>>,
     /// See [`ProviderSpec::api_key_env`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<Option<String>>,
     /// See [`ProviderSpec::max_tokens_field`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub max_tokens_field: Option<MaxTokensField>,
     /// See [`ProviderSpec::max_retries`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
     /// See [`ProviderSpec::connect_timeout_ms`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub connect_timeout_ms: Option<u64>,
     /// See [`ProviderSpec::first_token_timeout_ms`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub first_token_timeout_ms: Option<u64>,
     /// See [`ProviderSpec::inter_token_timeout_ms`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub inter_token_timeout_ms: Option<u64>,
     /// See [`ProviderSpec::total_timeout_ms`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub total_timeout_ms: Option<u64>,
     /// See [`ProviderSpec::word_pace_ms`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub word_pace_ms: Option<u64>,
     /// See [`ProviderSpec::status`].
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-}
-
-/// A field that is there: null is no absence.
-pub(super) fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }

@@ -1,7 +1,7 @@
 //! The rules of a session: what a command makes happen, or why it is refused.
 //!
 //! Pure: the same state, command and context always give the same events. The rules about
-//! turns stand in `decide_turn`.
+//! turns stand in `decide_turn`, those of attempts in `decide_attempt`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::content::{ContentPart, Role};
 use crate::models::{ModelSpec, Models};
 use crate::session::command::{CreateSession, NewMessage, SessionCommand, UpdateSession};
+use crate::session::decide_attempt as attempts;
 use crate::session::decide_turn as turns;
 use crate::session::event::SessionEvent;
 use crate::session::rejection::Rejection;
@@ -63,19 +64,24 @@ pub fn decide(
         C::RetryTurn(retry) => turns::retry_turn(session, retry, context),
         C::CancelTurn { turn_id } => turns::cancel_turn(session, *turn_id, context),
         C::StartAttempt { turn_id, worker_id, takeover } => {
-            turns::start_attempt(session, *turn_id, worker_id, *takeover, context)
+            attempts::start_attempt(session, *turn_id, worker_id, *takeover, context)
         }
         C::ReleaseAttempt { turn_id, attempt } => {
-            turns::release_attempt(session, *turn_id, *attempt, context)
+            attempts::release_attempt(session, *turn_id, *attempt, context)
         }
-        C::CompleteTurn { turn_id, attempt, finish_reason, completion } => {
-            turns::complete_turn(session, *turn_id, *attempt, *finish_reason, completion, context)
-        }
+        C::CompleteTurn { turn_id, attempt, finish_reason, completion } => attempts::complete_turn(
+            session,
+            *turn_id,
+            *attempt,
+            *finish_reason,
+            completion,
+            context,
+        ),
         C::FailTurn { turn_id, attempt, error, usage, partial } => {
-            turns::fail_turn(session, *turn_id, *attempt, error, *usage, partial, context)
+            attempts::fail_turn(session, *turn_id, *attempt, error, *usage, partial, context)
         }
         C::ConfirmCancel { turn_id, attempt, completion } => {
-            turns::confirm_cancel(session, *turn_id, *attempt, completion, context)
+            attempts::confirm_cancel(session, *turn_id, *attempt, completion, context)
         }
     }
 }

@@ -23,7 +23,7 @@ pub use command::{CatalogCommand, NewModel, NewPrice, NewProvider};
 pub use decide::{CatalogContext, decide};
 pub use event::CatalogEvent;
 pub use model::ModelPatch;
-pub use provider::{MaxTokensField, ProviderKind, ProviderPatch, ProviderSpec};
+pub use provider::{Continuation, MaxTokensField, ProviderKind, ProviderPatch, ProviderSpec};
 pub use rejection::CatalogRejection;
 pub use seed::Seed;
 pub use state::{Catalog, Entry};

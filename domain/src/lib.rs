@@ -38,7 +38,7 @@ pub use ids::{
     AccountId, CommandId, InvalidId, MessageId, ReservationId, SessionId, TenantId, TurnId, UserId,
     WorkerId,
 };
-pub use models::{ModelSpec, Models, Status};
+pub use models::{Fallback, ModelSpec, Models, Status};
 pub use prices::{Price, PriceBook, PriceEntry};
 pub use settings::{Settings, SettingsPatch};
 pub use time::{Clock, Ids, SystemClock, SystemIds};

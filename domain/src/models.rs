@@ -1,6 +1,10 @@
 //! The models a deployment offers, as far as decisions need to know them.
 
+mod fallback;
+
 use serde::{Deserialize, Serialize};
+
+pub use fallback::{Fallback, written};
 
 /// The queue of a model that names none.
 pub const DEFAULT_POOL: &str = "default";
@@ -29,6 +33,9 @@ pub struct ModelSpec {
     /// The model's name at the provider, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_name: Option<String>,
+    /// Who is asked where the provider fails before it has said anything, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
     /// Tokens of prompt and answer together.
     pub context: u32,
     /// Tokens of the longest answer.
@@ -59,6 +66,7 @@ impl ModelSpec {
             display_name: None,
             provider: provider.into(),
             upstream_name: None,
+            fallbacks: Vec::new(),
             context,
             max_output,
             pool: DEFAULT_POOL.to_owned(),
@@ -76,6 +84,15 @@ impl ModelSpec {
     /// What it is called at its provider.
     pub fn upstream(&self) -> &str {
         self.upstream_name.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The names of the providers that may be asked for it, each with what it is called there,
+    /// in the order in which they are asked.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fallbacks = self.fallbacks.iter().map(|one| {
+            (one.provider.as_str(), one.upstream_name.as_deref().unwrap_or(self.upstream()))
+        });
+        std::iter::once((self.provider.as_str(), self.upstream())).chain(fallbacks)
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::session::Prompt;
-use domain::{FinishReason, Settings, Usage};
+use domain::{FinishReason, Settings, Usage, tokens};
 use futures::stream::BoxStream;
 
 /// What a model is asked.
@@ -26,6 +26,17 @@ pub struct CompletionRequest {
     pub prompt: Prompt,
     /// Sampling settings and further options.
     pub settings: Settings,
+    /// The beginning of the answer, where there is one already: the provider is to go on from
+    /// there, and gives the rest alone.
+    pub prefix: Option<String>,
+}
+
+impl CompletionRequest {
+    /// Tokens of the longest answer; of its rest, where it has begun.
+    pub fn max_tokens(&self) -> Option<u32> {
+        let used = self.prefix.as_ref().map_or(0, |prefix| tokens::usual(prefix.len()));
+        self.settings.max_tokens.map(|most| most.saturating_sub(used).max(1))
+    }
 }
 
 /// A piece of an answer as a provider sends it.
@@ -77,8 +88,12 @@ pub enum ErrorClass {
     Unavailable,
     /// No connection.
     Network,
-    /// Connected, but no answer in time.
+    /// Connected, but no first token in time, or no next one.
     Timeout,
+    /// The answer took longer than any may.
+    OutOfTime,
+    /// The answer is longer than any may be.
+    AnswerTooLong,
     /// 401 or 403: our credentials.
     Unauthorized,
     /// 400 and the like: this request can never succeed.
@@ -119,6 +134,25 @@ impl ProviderError {
                 | ErrorClass::Unavailable
                 | ErrorClass::Network
                 | ErrorClass::Timeout
+                | ErrorClass::OutOfTime
+        )
+    }
+
+    /// Whether the request itself is at fault, by the provider's account.
+    pub fn is_of_request(&self) -> bool {
+        matches!(self.class, ErrorClass::InvalidRequest | ErrorClass::ContextLength)
+    }
+
+    /// Whether an answer that broke off with it is worth another attempt. One that took too
+    /// long or became too long would do so again, at the same cost.
+    pub fn is_worth_another_attempt(&self) -> bool {
+        matches!(
+            self.class,
+            ErrorClass::RateLimited
+                | ErrorClass::Unavailable
+                | ErrorClass::Network
+                | ErrorClass::Timeout
+                | ErrorClass::Protocol
         )
     }
 
@@ -128,7 +162,8 @@ impl ProviderError {
             ErrorClass::RateLimited => "provider_rate_limited",
             ErrorClass::Unavailable => "provider_unavailable",
             ErrorClass::Network => "provider_unreachable",
-            ErrorClass::Timeout => "provider_timeout",
+            ErrorClass::Timeout | ErrorClass::OutOfTime => "provider_timeout",
+            ErrorClass::AnswerTooLong => "provider_answer_too_long",
             ErrorClass::Unauthorized => "provider_unauthorized",
             ErrorClass::InvalidRequest => "provider_rejected",
             ErrorClass::ContextLength => "context_length_exceeded",

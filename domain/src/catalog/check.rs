@@ -1,7 +1,9 @@
 //! What a provider, a model or a price must be like, whichever side it comes from.
 
+use std::collections::BTreeSet;
+
 use super::command::NewPrice;
-use super::provider::{ProviderKind, ProviderSpec};
+use super::provider::{Continuation, ProviderKind, ProviderSpec};
 use super::rejection::CatalogRejection;
 use crate::credits::Credits;
 use crate::models::ModelSpec;
@@ -11,6 +13,8 @@ use crate::prices::ANY_SERVICE;
 const MOST_RETRIES: u32 = 10;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const MINUTE_MS: u64 = 60 * 1000;
+/// Each one more only keeps a turn waiting.
+const MOST_FALLBACKS: usize = 8;
 const MAX_URL: usize = 2000;
 const MAX_PRICE: i64 = 1_000_000;
 const MAX_PRICE_PLACES: usize = 9;
@@ -73,6 +77,9 @@ fn provider_problem(spec: &ProviderSpec) -> Option<Problem> {
     if !spec.api_key_env.as_deref().is_none_or(is_variable) {
         return problem("api_key_env", "must be the name of an environment variable");
     }
+    if spec.kind == ProviderKind::Demo && spec.continuation != Continuation::None {
+        return problem("continuation", "is not for kind \"demo\"");
+    }
     match (&spec.base_url, spec.kind) {
         (Some(url), _) => problem("base_url", url_problem(url)?),
         (None, ProviderKind::OpenAi) => {
@@ -134,6 +141,8 @@ fn model_problem(spec: &ModelSpec) -> Option<Problem> {
         problem("display_name", NAME)
     } else if !spec.upstream_name.as_deref().is_none_or(is_name) {
         problem("upstream_name", NAME)
+    } else if let Some(rule) = fallbacks_problem(spec) {
+        problem("fallbacks", &rule)
     } else if spec.context == 0 {
         problem("context", "must be at least 1")
     } else if spec.max_output == 0 {
@@ -146,6 +155,19 @@ fn model_problem(spec: &ModelSpec) -> Option<Problem> {
     } else {
         None
     }
+}
+
+fn fallbacks_problem(spec: &ModelSpec) -> Option<String> {
+    if spec.fallbacks.len() > MOST_FALLBACKS {
+        return Some(format!("must be at most {MOST_FALLBACKS}"));
+    }
+    let names = spec.fallbacks.iter().filter_map(|one| one.upstream_name.as_deref());
+    if !names.clone().all(is_name) {
+        return Some(format!("has an upstream_name that is none: it {NAME}"));
+    }
+    let mut seen = BTreeSet::new();
+    let (provider, _) = spec.routes().find(|route| !seen.insert(*route))?;
+    Some(format!("names provider {provider:?} twice for the same upstream_name"))
 }
 
 fn price_problem(price: &NewPrice) -> Option<Problem> {

@@ -9,7 +9,7 @@ use super::model::ModelPatch;
 use super::provider::{ProviderKind, ProviderPatch};
 use super::seed::Seed;
 use crate::credits::Credits;
-use crate::models::Status;
+use crate::models::{Fallback, Status, written as models};
 use crate::prices::{ANY_SERVICE, Price, written};
 
 /// A provider to be added. What is absent is as usual.
@@ -38,6 +38,9 @@ pub struct NewModel {
     /// The model's name at the provider, if it is another.
     #[serde(default)]
     pub upstream_name: Option<String>,
+    /// Who is asked where the provider fails.
+    #[serde(default, deserialize_with = "models::list", skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
     /// Tokens of prompt and answer together.
     pub context: u32,
     /// Tokens of the longest answer.

@@ -109,6 +109,7 @@ fn add_model(
         display_name: new.display_name.clone(),
         provider: new.provider.clone(),
         upstream_name: new.upstream_name.clone(),
+        fallbacks: new.fallbacks.clone(),
         context: new.context,
         max_output: new.max_output,
         pool: new.pool.clone().unwrap_or_else(|| DEFAULT_POOL.to_owned()),
@@ -117,7 +118,7 @@ fn add_model(
         sort: new.sort.unwrap_or(next),
     };
     check_model(&spec)?;
-    check_provider_of(catalog, &spec)?;
+    check_providers_of(catalog, &spec)?;
     let prices = NewPrice::of_model(&new.name, new.price, &new.prices);
     let (by, at) = (context.actor.user_id.clone(), context.now);
     let mut events = vec![CatalogEvent::ModelAdded { spec, seeded: None, by, at }];
@@ -137,7 +138,7 @@ fn change_model(
     let mut events = Vec::new();
     if spec != *before {
         check_model(&spec)?;
-        check_provider_of(catalog, &spec)?;
+        check_providers_of(catalog, &spec)?;
         let (by, at) = (context.actor.user_id.clone(), context.now);
         events.push(CatalogEvent::ModelChanged { spec, seeded: None, by, at });
     }
@@ -146,10 +147,11 @@ fn change_model(
     Ok(events)
 }
 
-fn check_provider_of(catalog: &Catalog, spec: &ModelSpec) -> Result<(), CatalogRejection> {
-    match catalog.provider(&spec.provider) {
-        Some(_) => Ok(()),
-        None => Err(CatalogRejection::ProviderNotFound(spec.provider.clone())),
+fn check_providers_of(catalog: &Catalog, spec: &ModelSpec) -> Result<(), CatalogRejection> {
+    let mut named = spec.routes().map(|(provider, _)| provider);
+    match named.find(|provider| catalog.provider(provider).is_none()) {
+        None => Ok(()),
+        Some(missing) => Err(CatalogRejection::ProviderNotFound(missing.to_owned())),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{ModelSpec, Status};
+use crate::models::{Fallback, ModelSpec, Status, written as models};
 use crate::prices::{Price, written};
 
 /// Changes to a model; what is absent stays, null removes.
@@ -20,6 +20,9 @@ pub struct ModelPatch {
     /// See [`ModelSpec::upstream_name`].
     #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub upstream_name: Option<Option<String>>,
+    /// See [`ModelSpec::fallbacks`].
+    #[serde(deserialize_with = "models::present", skip_serializing_if = "Option::is_none")]
+    pub fallbacks: Option<Vec<Fallback>>,
     /// See [`ModelSpec::context`].
     #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub context: Option<u32>,
@@ -59,6 +62,7 @@ impl ModelSpec {
                 .upstream_name
                 .clone()
                 .unwrap_or_else(|| self.upstream_name.clone()),
+            fallbacks: patch.fallbacks.as_ref().unwrap_or(&self.fallbacks).clone(),
             context: patch.context.unwrap_or(self.context),
             max_output: patch.max_output.unwrap_or(self.max_output),
             pool: text(&patch.pool, &self.pool),

@@ -27,6 +27,31 @@ pub enum MaxTokensField {
     MaxCompletionTokens,
 }
 
+/// How a server is asked to go on with an answer of which it is shown the beginning. Nearly all
+/// take it as the last message, of the assistant; they differ in what else they want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuation {
+    /// It can't, or is not asked to.
+    #[default]
+    None,
+    /// The message alone.
+    LastMessage,
+    /// The message with `"prefix": true`.
+    PrefixFlag,
+    /// The same, and the answer repeats the beginning, which is taken off again.
+    PrefixFlagEcho,
+    /// `continue_final_message` and not `add_generation_prompt`, beside the messages.
+    FinalMessageFlags,
+}
+
+impl Continuation {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// One provider. Its API key is never part of it, only the name of the variable that holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderSpec {
@@ -42,6 +67,9 @@ pub struct ProviderSpec {
     pub api_key_env: Option<String>,
     /// What the field for the answer's limit is called there.
     pub max_tokens_field: MaxTokensField,
+    /// How it is asked to go on with an answer that broke off.
+    #[serde(default, skip_serializing_if = "Continuation::is_none")]
+    pub continuation: Continuation,
     /// Tries after the first one, as long as nothing of the answer came.
     pub max_retries: u32,
     /// For a connection.
@@ -68,6 +96,7 @@ impl ProviderSpec {
             base_url: None,
             api_key_env: None,
             max_tokens_field: MaxTokensField::default(),
+            continuation: Continuation::default(),
             max_retries: 2,
             connect_timeout_ms: 5000,
             first_token_timeout_ms: 60_000,
@@ -88,6 +117,7 @@ impl ProviderSpec {
             base_url: patch.base_url.clone().unwrap_or_else(|| self.base_url.clone()),
             api_key_env: patch.api_key_env.clone().unwrap_or_else(|| self.api_key_env.clone()),
             max_tokens_field: patch.max_tokens_field.unwrap_or(self.max_tokens_field),
+            continuation: patch.continuation.unwrap_or(self.continuation),
             max_retries: patch.max_retries.unwrap_or(self.max_retries),
             connect_timeout_ms: or(patch.connect_timeout_ms, self.connect_timeout_ms),
             first_token_timeout_ms: or(patch.first_token_timeout_ms, self.first_token_timeout_ms),
@@ -112,6 +142,9 @@ pub struct ProviderPatch {
     /// See [`ProviderSpec::max_tokens_field`].
     #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub max_tokens_field: Option<MaxTokensField>,
+    /// See [`ProviderSpec::continuation`].
+    #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<Continuation>,
     /// See [`ProviderSpec::max_retries`].
     #[serde(deserialize_with = "crate::patch::present", skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,

@@ -50,7 +50,7 @@ impl Seed {
             }
         }
         for (index, spec) in self.models.iter().enumerate() {
-            problems.extend(check_model(spec).err());
+            problems.extend(check_model(spec).err().or_else(|| self.fallback_problem(spec)));
             let other = self.models[..index].iter().find(|other| other.name == spec.name);
             problems.extend(other.map(|other| CatalogRejection::ModelExists {
                 model: spec.name.clone(),
@@ -69,6 +69,20 @@ impl Seed {
             problems.extend(check_price(price).err().or_else(|| self.price_problem(index, price)));
         }
         problems
+    }
+
+    fn fallback_problem(&self, spec: &ModelSpec) -> Option<CatalogRejection> {
+        let named = |name: &str| self.providers.iter().any(|provider| provider.name == name);
+        let missing = spec.fallbacks.iter().find(|one| !named(&one.provider))?;
+        let name = &missing.provider;
+        Some(CatalogRejection::InvalidModel {
+            provider: spec.provider.clone(),
+            model: spec.name.clone(),
+            field: "fallbacks",
+            problem: format!(
+                "fallbacks names provider {name:?}, which is not in the configuration"
+            ),
+        })
     }
 
     fn price_problem(&self, index: usize, price: &NewPrice) -> Option<CatalogRejection> {
@@ -152,9 +166,9 @@ impl Seeding<'_> {
             Some(Entry { seeded: None, .. }) => file.clone(),
             Some(Entry { spec: now, seeded: Some(before) }) => {
                 let mut merged = merged!(ProviderSpec, file, before, now, [
-                    kind base_url api_key_env max_tokens_field max_retries connect_timeout_ms
-                    first_token_timeout_ms inter_token_timeout_ms total_timeout_ms word_pace_ms
-                    status
+                    kind base_url api_key_env max_tokens_field continuation max_retries
+                    connect_timeout_ms first_token_timeout_ms inter_token_timeout_ms
+                    total_timeout_ms word_pace_ms status
                 ]);
                 // Where a key goes is one decision: nobody meant half of it.
                 let same = file.base_url == before.base_url
@@ -187,7 +201,7 @@ impl Seeding<'_> {
             Some(Entry { seeded: None, .. }) => file.clone(),
             Some(Entry { spec: now, seeded: Some(before) }) => {
                 let merged = merged!(ModelSpec, file, before, now, [
-                    display_name provider upstream_name context max_output pool status default sort
+                    display_name provider upstream_name fallbacks context max_output pool status default sort
                 ]);
                 match check_model(&merged) {
                     Ok(()) => merged,

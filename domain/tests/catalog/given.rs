@@ -109,6 +109,7 @@ pub(crate) fn new_provider(spec: &ProviderSpec) -> NewProvider {
     let rest = ProviderPatch {
         base_url: Some(spec.base_url.clone()),
         api_key_env: Some(spec.api_key_env.clone()),
+        continuation: Some(spec.continuation),
         max_retries: Some(spec.max_retries),
         first_token_timeout_ms: Some(spec.first_token_timeout_ms),
         ..ProviderPatch::default()
@@ -122,6 +123,7 @@ pub(crate) fn new_model(spec: &ModelSpec) -> NewModel {
         display_name: spec.display_name.clone(),
         provider: spec.provider.clone(),
         upstream_name: spec.upstream_name.clone(),
+        fallbacks: spec.fallbacks.clone(),
         context: spec.context,
         max_output: spec.max_output,
         pool: Some(spec.pool.clone()),

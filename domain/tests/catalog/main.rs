@@ -2,6 +2,8 @@
 //! configuration and the admins get along in it.
 
 #[cfg(test)]
+mod fallbacks;
+#[cfg(test)]
 mod given;
 #[cfg(test)]
 mod golden;

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use domain::catalog::{
-    CatalogRejection, MaxTokensField, NewPrice, ProviderKind, ProviderSpec, Seed,
+    CatalogRejection, Continuation, MaxTokensField, NewPrice, ProviderKind, ProviderSpec, Seed,
 };
-use domain::models::DEFAULT_POOL;
+use domain::models::{DEFAULT_POOL, written as models};
 use domain::prices::written;
-use domain::{ModelSpec, Price, Status};
+use domain::{Fallback, ModelSpec, Price, Status};
 use serde::{Deserialize, Serialize};
 use workers::catalog::Providers;
 
@@ -35,6 +35,9 @@ pub(crate) struct ProviderConfig {
     /// What the field for the answer's limit is called there.
     #[serde(default)]
     pub(crate) max_tokens_field: MaxTokensField,
+    /// How it is asked to go on with an answer that broke off.
+    #[serde(default)]
+    pub(crate) continuation: Continuation,
     /// Tries after the first one, as long as nothing of the answer came.
     #[serde(default = "max_retries")]
     pub(crate) max_retries: u32,
@@ -73,6 +76,9 @@ pub(crate) struct ModelConfig {
     /// The model's name at the provider, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) upstream_name: Option<String>,
+    /// Who is asked where the provider fails.
+    #[serde(default, deserialize_with = "models::list", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fallbacks: Vec<Fallback>,
     /// The queue its turns go to.
     #[serde(default = "pool")]
     pub(crate) pool: String,
@@ -120,6 +126,7 @@ fn provider(config: &ProviderConfig) -> ProviderSpec {
         base_url: config.base_url.clone(),
         api_key_env: config.api_key_env.clone(),
         max_tokens_field: config.max_tokens_field,
+        continuation: config.continuation,
         max_retries: config.max_retries,
         connect_timeout_ms: config.connect_timeout_ms,
         first_token_timeout_ms: config.first_token_timeout_ms,
@@ -136,6 +143,7 @@ fn model(provider: &ProviderConfig, config: &ModelConfig, place: i32) -> ModelSp
         display_name: config.display_name.clone(),
         provider: provider.name.clone(),
         upstream_name: config.upstream_name.clone(),
+        fallbacks: config.fallbacks.clone(),
         context: config.context,
         max_output: config.max_output,
         pool: config.pool.clone(),

@@ -27,6 +27,7 @@ pub(super) fn client(
                 api_key: api_key(spec, environment)?,
                 timeouts: timeouts(spec),
                 max_tokens_field: spec.max_tokens_field,
+                continuation: spec.continuation,
             })?;
             let policy = RetryPolicy { max_retries: spec.max_retries, ..RetryPolicy::default() };
             Ok(Arc::new(Retry::new(Arc::new(client), policy)))

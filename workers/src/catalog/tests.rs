@@ -1,9 +1,10 @@
-use domain::Settings;
 use domain::catalog::{CatalogEvent, ProviderKind};
 use domain::session::Prompt;
+use domain::{ModelSpec, Settings};
 use futures::StreamExt as _;
 
 use super::*;
+use crate::provider::ErrorClass;
 
 fn providers() -> Providers {
     Providers::new(|name| (name == "LOCAL_KEY").then(|| "sk-1".to_owned()))
@@ -35,6 +36,7 @@ fn request(model: &str) -> CompletionRequest {
         model: model.to_owned(),
         prompt: Prompt { system: None, messages: Vec::new(), dropped: 0 },
         settings: Settings::default(),
+        prefix: None,
     }
 }
 
@@ -87,8 +89,9 @@ async fn a_model_finds_its_provider_whether_on_offer_or_not() {
         ..ProviderSpec::new("demo", ProviderKind::Demo)
     };
     let catalog = catalog(&[demo, local()], &[ModelSpec::new("m", "demo", 9, 9)]);
-    let chunks = providers().complete(&catalog, &request("m")).await.unwrap();
-    assert!(chunks.collect::<Vec<_>>().await.iter().all(Result::is_ok));
+    let answering = providers().complete(&catalog, &request("m")).await.unwrap();
+    assert_eq!(answering.provider, "demo");
+    assert!(answering.chunks.collect::<Vec<_>>().await.iter().all(Result::is_ok));
     let checked = providers().check(&catalog).await;
     let names: Vec<&str> = checked.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["local"], "nobody needs one that is not on offer");

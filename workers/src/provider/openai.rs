@@ -7,6 +7,7 @@ mod error;
 mod frame;
 mod request;
 pub(crate) mod retry_after;
+mod seam;
 mod sse;
 mod usage;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::catalog::MaxTokensField;
+use domain::catalog::{Continuation, MaxTokensField};
 use futures::StreamExt as _;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url};
@@ -26,6 +27,7 @@ use deadlines::Deadlines;
 pub use deadlines::Timeouts;
 pub use error::ApiKey;
 use error::Reporter;
+use seam::Seam;
 
 /// How long a health check and the body of an error may take.
 const SHORT: Duration = Duration::from_secs(5);
@@ -45,6 +47,8 @@ pub struct OpenAiConfig {
     pub timeouts: Timeouts,
     /// What the field for the answer's limit is called.
     pub max_tokens_field: MaxTokensField,
+    /// How it is asked to go on with an answer.
+    pub continuation: Continuation,
 }
 
 /// A client of one server. It holds connections open between answers.
@@ -55,6 +59,7 @@ pub struct OpenAi {
     models: Url,
     timeouts: Timeouts,
     max_tokens_field: MaxTokensField,
+    continuation: Continuation,
     report: Arc<Reporter>,
 }
 
@@ -73,7 +78,19 @@ impl OpenAi {
             models: endpoint(&config.base_url, &["models"]),
             timeouts: config.timeouts,
             max_tokens_field: config.max_tokens_field,
+            continuation: config.continuation,
             report,
+        })
+    }
+
+    fn body(&self, request: &CompletionRequest) -> Result<Vec<u8>, ProviderError> {
+        if request.prefix.is_some() && self.continuation == Continuation::None {
+            let what = "was not asked: it cannot go on with an answer";
+            return Err(self.report.error(ErrorClass::Misconfigured, what));
+        }
+        request::body(request, self.max_tokens_field, self.continuation).map_err(|error| {
+            let what = format_args!("was not asked: the request is no JSON: {error}");
+            self.report.error(ErrorClass::InvalidRequest, what)
         })
     }
 
@@ -102,14 +119,11 @@ impl Provider for OpenAi {
 
     async fn complete(&self, request: &CompletionRequest) -> Result<ChunkStream, ProviderError> {
         let deadlines = Deadlines::start(self.timeouts);
-        let body = request::body(request, self.max_tokens_field).map_err(|error| {
-            let what = format_args!("was not asked: the request is no JSON: {error}");
-            self.report.error(ErrorClass::InvalidRequest, what)
-        })?;
+        let body = self.body(request)?;
         let sent = self.client.post(self.completions.clone()).body(body).send();
         let Ok(sent) = timeout_at(deadlines.next(), sent).await else {
             let late = deadlines.check().unwrap_or(deadlines::Late::FirstToken);
-            return Err(self.report.error(ErrorClass::Timeout, deadlines.describe(late)));
+            return Err(self.report.error(late.class(), deadlines.describe(late)));
         };
         let response = sent.map_err(|error| self.report.transport(error))?;
         if !response.status().is_success() {
@@ -117,7 +131,12 @@ impl Provider for OpenAi {
         }
         self.refuse_html(response.headers())?;
         let body = response.bytes_stream().boxed();
-        Ok(Answer::new(body, deadlines, Arc::clone(&self.report)).boxed())
+        let answer = Answer::new(body, deadlines, Arc::clone(&self.report));
+        let prefix = request.prefix.as_deref();
+        match prefix.and_then(|prefix| Seam::of(prefix, self.continuation)) {
+            Some(seam) => Ok(seam::join(answer, seam)),
+            None => Ok(answer.boxed()),
+        }
     }
 
     async fn check(&self) -> Result<(), ProviderError> {

@@ -57,14 +57,22 @@ impl Retry {
         Self { inner, policy }
     }
 
-    /// One try, up to the first chunk.
+    /// One try, up to the first chunk of the answer; what it used so far is none.
     async fn begin(&self, request: &CompletionRequest) -> Result<ChunkStream, ProviderError> {
         let mut rest = self.inner.complete(request).await?;
-        let first: Chunk = rest.next().await.unwrap_or_else(|| {
-            let message = format!("{} ended the answer before it began", self.name());
-            Err(ProviderError::new(ErrorClass::Protocol, message))
-        })?;
-        Ok(stream::iter([Ok(first)]).chain(rest).boxed())
+        let mut counted = None;
+        let first = loop {
+            match rest.next().await {
+                Some(Ok(usage @ Chunk::Usage(_))) => counted = Some(usage),
+                Some(first) => break first?,
+                None => {
+                    let message = format!("{} ended the answer before it began", self.name());
+                    return Err(ProviderError::new(ErrorClass::Protocol, message));
+                }
+            }
+        };
+        let begun = counted.into_iter().chain([first]).map(Ok);
+        Ok(stream::iter(begun).chain(rest).boxed())
     }
 }
 

@@ -2,93 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::scripted::{Act, Server, delta, done, finish, sse};
-use domain::catalog::MaxTokensField;
-use domain::session::Prompt;
-use domain::{FinishReason, Settings};
+use domain::FinishReason;
 use futures::StreamExt as _;
-use workers::provider::openai::{ApiKey, OpenAi, OpenAiConfig, Timeouts};
-use workers::provider::retry::{Retry, RetryPolicy};
-use workers::provider::{Chunk, CompletionRequest, ErrorClass, Provider, ProviderError};
+use workers::provider::openai::OpenAi;
+use workers::provider::{ErrorClass, Provider as _};
 
-fn client(server: &Server) -> OpenAi {
-    client_at(&server.base_url)
-}
-
-fn client_at(base_url: &str) -> OpenAi {
-    OpenAi::new(OpenAiConfig {
-        name: "scripted".to_owned(),
-        base_url: base_url.parse().unwrap(),
-        api_key: Some(ApiKey::new("sk-secret")),
-        timeouts: Timeouts {
-            connect: Duration::from_millis(500),
-            first_token: Duration::from_millis(200),
-            inter_token: Duration::from_millis(200),
-            total: Duration::from_secs(5),
-        },
-        max_tokens_field: MaxTokensField::MaxTokens,
-    })
-    .unwrap()
-}
-
-fn retrying(server: &Server) -> Retry {
-    let first_wait = Duration::from_millis(5);
-    let policy = RetryPolicy { first_wait, ..RetryPolicy::default() };
-    Retry::new(std::sync::Arc::new(client(server)), policy)
-}
-
-fn request() -> CompletionRequest {
-    CompletionRequest {
-        model: "m".to_owned(),
-        prompt: Prompt { system: Some("s".to_owned()), messages: Vec::new(), dropped: 0 },
-        settings: Settings::default(),
-    }
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    text: String,
-    finish: Option<FinishReason>,
-    usage: Option<domain::Usage>,
-    error: Option<ProviderError>,
-}
-
-impl Seen {
-    fn class(&self) -> Option<ErrorClass> {
-        self.error.as_ref().map(|error| error.class)
-    }
-}
-
-async fn ask(provider: &impl Provider) -> Seen {
-    let mut seen = Seen::default();
-    match provider.complete(&request()).await {
-        Err(error) => seen.error = Some(error),
-        Ok(mut answer) => {
-            while let Some(item) = answer.next().await {
-                match item {
-                    Ok(Chunk::Text(text)) => seen.text.push_str(&text),
-                    Ok(Chunk::Finish(reason)) => {
-                        assert_eq!(seen.finish.replace(reason), None, "finished twice");
-                    }
-                    Ok(Chunk::Usage(usage)) => seen.usage = Some(usage),
-                    Ok(other) => panic!("{other:?}"),
-                    Err(error) => seen.error = Some(error),
-                }
-            }
-        }
-    }
-    seen
-}
-
-fn whole(text: &str) -> String {
-    sse(&[&delta(text), &finish("stop"), &usage(3, 2), done()])
-}
-
-fn usage(prompt: i64, completion: i64) -> String {
-    format!(
-        r#"{{"choices":[],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion}}}}}"#
-    )
-}
+use super::asking::{
+    PATIENCE, ask, client, client_at, config, hasty, request, retrying, usage, whole,
+};
+use super::scripted::{Act, Server, delta, done, finish, sse};
 
 #[tokio::test]
 async fn an_answer_streams_and_the_connection_is_used_again() {
@@ -161,13 +83,13 @@ async fn silence_before_the_first_token_times_out() {
     let silent = Act::packets(Vec::new(), Duration::ZERO).then_hang();
     let pings = Act::packets(vec![b": ping\n\n".to_vec(); 50], Duration::from_millis(20));
     let server = Server::start(vec![Act::Silence, silent, pings]).await;
-    let client = client(&server);
+    let client = hasty(&server);
     for _ in 0..3 {
         let start = Instant::now();
         let error = ask(&client).await.error.unwrap();
         assert_eq!(error.class, ErrorClass::Timeout);
         assert_eq!(error.message, "scripted did not begin to answer within 0.2 s");
-        assert!(start.elapsed() < Duration::from_millis(800));
+        assert!(start.elapsed() < PATIENCE / 2);
     }
 }
 
@@ -175,9 +97,24 @@ async fn silence_before_the_first_token_times_out() {
 async fn silence_in_the_middle_times_out() {
     let body = sse(&[&delta("a")]).into_bytes();
     let server = Server::start(vec![Act::packets(vec![body], Duration::ZERO).then_hang()]).await;
-    let seen = ask(&client(&server)).await;
+    let seen = ask(&hasty(&server)).await;
     assert_eq!((seen.text.as_str(), seen.finish), ("a", None));
     assert_eq!(seen.class(), Some(ErrorClass::Timeout));
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_is_told_from_one_that_falls_silent() {
+    let body = sse(&[&delta("a")]).into_bytes();
+    let act = Act::packets(vec![body; 100], Duration::from_millis(20));
+    let server = Server::start(vec![act]).await;
+    let mut config = config(&server.base_url);
+    config.timeouts.total = Duration::from_millis(300);
+    let seen = ask(&OpenAi::new(config).unwrap()).await;
+    assert!(!seen.text.is_empty());
+    let error = seen.error.unwrap();
+    assert_eq!((error.class, error.code()), (ErrorClass::OutOfTime, "provider_timeout"));
+    assert_eq!(error.message, "scripted did not finish the answer within 0.3 s");
+    assert!(!error.is_worth_another_attempt());
 }
 
 #[tokio::test]
@@ -224,21 +161,36 @@ async fn malformed_answers_are_errors() {
 }
 
 #[tokio::test]
-async fn ten_megabytes_pass_and_seventeen_do_not() {
-    let piece = delta(&"x".repeat(100 * 1024));
-    let long = |pieces| {
-        let mut parts = vec![piece.as_str(); pieces];
-        let finish = finish("stop");
-        parts.extend([finish.as_str(), done()]);
-        Act::events(sse(&parts))
-    };
-    let server = Server::start(vec![long(103), long(170)]).await;
-    let client = client(&server);
-    let seen = ask(&client).await;
-    assert_eq!((seen.text.len(), seen.class()), (103 * 100 * 1024, None));
-    let seen = ask(&client).await;
-    assert_eq!(seen.class(), Some(ErrorClass::Protocol));
-    assert!(seen.text.len() <= 16 * 1024 * 1024);
+async fn every_mess_in_the_middle_is_an_error_after_the_words_before_it() {
+    for mess in [
+        "{\"choices\": [{",
+        "null",
+        "[]",
+        r#"{"choices":{}}"#,
+        r#"{"choices":[{"delta":{"content":7}}]}"#,
+        r#"{"choices":[{"index":-1}]}"#,
+        "hello",
+    ] {
+        let body = sse(&[&delta("a"), mess, &delta("b"), &finish("stop"), done()]);
+        let server = Server::start(vec![Act::events(body)]).await;
+        let seen = ask(&client(&server)).await;
+        assert_eq!((seen.text.as_str(), seen.finish), ("a", None), "{mess}");
+        assert_eq!(seen.class(), Some(ErrorClass::Protocol), "{mess}");
+        assert!(seen.error.unwrap().is_worth_another_attempt());
+    }
+    let mut body = sse(&[&delta("a")]).into_bytes();
+    body.extend(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n");
+    let server = Server::start(vec![Act::packets(vec![body], Duration::ZERO)]).await;
+    assert_eq!(ask(&client(&server)).await.class(), Some(ErrorClass::Protocol), "no UTF-8");
+}
+
+#[tokio::test]
+async fn counting_is_no_answer_and_a_failure_after_it_is_retried() {
+    let counts = Act::packets(vec![sse(&[&usage(3, 0)]).into_bytes()], Duration::ZERO).then_cut();
+    let server = Server::start(vec![counts, Act::events(whole("ok"))]).await;
+    let seen = ask(&retrying(&server)).await;
+    assert_eq!((seen.text.as_str(), seen.class()), ("ok", None));
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -286,7 +238,7 @@ async fn dropping_the_answer_closes_the_connection() {
     let mut answer = client(&server).complete(&request()).await.unwrap();
     assert!(answer.next().await.unwrap().is_ok());
     drop(answer);
-    tokio::time::timeout(Duration::from_secs(1), server.broken_off()).await.unwrap();
+    tokio::time::timeout(PATIENCE, server.broken_off()).await.unwrap();
 }
 
 #[tokio::test]

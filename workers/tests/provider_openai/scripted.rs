@@ -27,6 +27,8 @@ pub(crate) enum Act {
     Silence,
     /// A status with a body of known length.
     Status { status: u16, headers: String, body: String },
+    /// A streamed body that repeats a packet without an end.
+    Endless { status: u16, begin: String, packet: Vec<u8> },
     /// A streamed body, packet by packet.
     Packets { packets: Vec<Vec<u8>>, pause: Duration, end: End },
 }
@@ -73,6 +75,7 @@ struct Shared {
     acts: Mutex<std::collections::VecDeque<Act>>,
     requests: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    sent: AtomicUsize,
     broken_off: Notify,
 }
 
@@ -105,6 +108,11 @@ impl Server {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
+    /// Bytes that clients took of endless bodies.
+    pub(crate) fn sent(&self) -> usize {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -122,7 +130,7 @@ async fn serve(mut socket: TcpStream, shared: Arc<Shared>) {
         let Some(act) = shared.acts.lock().unwrap().pop_front() else {
             return;
         };
-        match play(&mut socket, act).await {
+        match play(&mut socket, act, &shared.sent).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(_) => return shared.broken_off.notify_one(),
@@ -150,9 +158,9 @@ async fn read_request(socket: &mut TcpStream) -> Option<String> {
 }
 
 /// Plays `act`; says whether the connection is good for another.
-async fn play(socket: &mut TcpStream, act: Act) -> std::io::Result<bool> {
+async fn play(socket: &mut TcpStream, act: Act, sent: &AtomicUsize) -> std::io::Result<bool> {
     match act {
-        Act::Silence => std::future::pending().await,
+        Act::Silence => left(socket).await,
         Act::Status { status, headers, body } => {
             let length = body.len();
             let answer =
@@ -160,24 +168,50 @@ async fn play(socket: &mut TcpStream, act: Act) -> std::io::Result<bool> {
             socket.write_all(answer.as_bytes()).await?;
             Ok(true)
         }
+        Act::Endless { status, begin, packet } => {
+            socket.write_all(head(status).as_bytes()).await?;
+            // A chunk without bytes would end the body.
+            if !begin.is_empty() {
+                socket.write_all(&chunk(begin.as_bytes())).await?;
+            }
+            let packet = chunk(&packet);
+            loop {
+                socket.write_all(&packet).await?;
+                sent.fetch_add(packet.len(), Ordering::SeqCst);
+            }
+        }
         Act::Packets { packets, pause, end } => {
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
-                transfer-encoding: chunked\r\n\r\n";
-            socket.write_all(head.as_bytes()).await?;
+            socket.write_all(head(200).as_bytes()).await?;
             for packet in packets {
-                let mut chunk = format!("{:x}\r\n", packet.len()).into_bytes();
-                chunk.extend_from_slice(&packet);
-                chunk.extend_from_slice(b"\r\n");
-                socket.write_all(&chunk).await?;
+                socket.write_all(&chunk(&packet)).await?;
                 tokio::time::sleep(pause).await;
             }
             match end {
                 End::Proper => socket.write_all(b"0\r\n\r\n").await.map(|()| true),
-                End::Hang => std::future::pending().await,
+                End::Hang => left(socket).await,
                 End::Cut => Ok(false),
             }
         }
     }
+}
+
+fn head(status: u16) -> String {
+    format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: text/event-stream\r\n\
+         transfer-encoding: chunked\r\n\r\n"
+    )
+}
+
+fn chunk(packet: &[u8]) -> Vec<u8> {
+    let mut chunk = format!("{:x}\r\n", packet.len()).into_bytes();
+    chunk.extend_from_slice(packet);
+    chunk.extend_from_slice(b"\r\n");
+    chunk
+}
+
+/// Says nothing more; ends in an error when the client leaves.
+async fn left(socket: &mut TcpStream) -> std::io::Result<bool> {
+    socket.read_u8().await.map(|_| false)
 }
 
 /// A body of events.

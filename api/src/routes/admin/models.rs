@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use domain::catalog::{CatalogCommand, CatalogRejection, ModelPatch, NewModel};
-use domain::{ModelSpec, Status};
+use domain::{Fallback, ModelSpec, Status};
 use serde::Serialize;
 
 use super::prices::{PriceView, in_force};
@@ -25,6 +25,7 @@ pub(crate) struct ModelView {
     display_name: Option<String>,
     provider: String,
     upstream_name: Option<String>,
+    fallbacks: Vec<Fallback>,
     context: u32,
     max_output: u32,
     pool: String,
@@ -48,6 +49,7 @@ impl ModelView {
             display_name: spec.display_name.clone(),
             provider: spec.provider.clone(),
             upstream_name: spec.upstream_name.clone(),
+            fallbacks: spec.fallbacks.clone(),
             context: spec.context,
             max_output: spec.max_output,
             pool: spec.pool.clone(),

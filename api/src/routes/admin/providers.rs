@@ -5,11 +5,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::Status;
 use domain::catalog::{
-    Catalog, CatalogCommand, CatalogRejection, Entry, MaxTokensField, NewProvider, ProviderKind,
-    ProviderPatch, ProviderSpec,
+    Catalog, CatalogCommand, CatalogRejection, Continuation, Entry, MaxTokensField, NewProvider,
+    ProviderKind, ProviderPatch, ProviderSpec,
 };
+use domain::{ModelSpec, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -28,6 +28,7 @@ pub(crate) struct ProviderView {
     base_url: Option<String>,
     api_key_env: Option<String>,
     max_tokens_field: MaxTokensField,
+    continuation: Continuation,
     max_retries: u32,
     connect_timeout_ms: u64,
     first_token_timeout_ms: u64,
@@ -39,20 +40,28 @@ pub(crate) struct ProviderView {
     from_config: bool,
     /// The names of its models.
     models: Vec<String>,
+    /// The names of the models that turn to it where their own provider fails.
+    fallback_of: Vec<String>,
 }
 
 impl ProviderView {
     fn new(catalog: &Catalog, entry: &Entry<ProviderSpec>) -> Self {
         let spec = entry.spec.clone();
-        let models = catalog.models.values().map(|model| &model.spec);
-        let models = models.filter(|model| model.provider == spec.name);
+        let names = |holds: &dyn Fn(&ModelSpec) -> bool| {
+            let models = catalog.models.values().map(|model| &model.spec);
+            models.filter(|model| holds(model)).map(|model| model.name.clone()).collect()
+        };
+        let is_fallback =
+            |model: &ModelSpec| model.fallbacks.iter().any(|one| one.provider == spec.name);
         Self {
-            models: models.map(|model| model.name.clone()).collect(),
+            models: names(&|model| model.provider == spec.name),
+            fallback_of: names(&is_fallback),
             name: spec.name,
             kind: spec.kind,
             base_url: spec.base_url,
             api_key_env: spec.api_key_env,
             max_tokens_field: spec.max_tokens_field,
+            continuation: spec.continuation,
             max_retries: spec.max_retries,
             connect_timeout_ms: spec.connect_timeout_ms,
             first_token_timeout_ms: spec.first_token_timeout_ms,

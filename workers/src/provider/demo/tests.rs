@@ -20,6 +20,7 @@ fn request(messages: &[(Role, &str)], max_tokens: Option<u32>) -> CompletionRequ
         model: "demo".to_owned(),
         prompt: Prompt { system: None, messages: messages.collect(), dropped: 0 },
         settings: Settings { max_tokens, ..Settings::default() },
+        prefix: None,
     }
 }
 

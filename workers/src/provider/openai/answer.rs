@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 
 use super::deadlines::{Deadlines, Late};
 use super::error::Reporter;
-use super::frame::{FrameReader, MAX_ANSWER};
+use super::frame::{FrameReader, MAX_ANSWER, TOO_LONG};
 use super::sse::{SseDecoder, TooLong};
 use crate::provider::{Chunk, ErrorClass, ProviderError};
 
@@ -102,7 +102,7 @@ impl Answer {
                 self.read_events()
             }
             Form::Whole(body) if body.len() + bytes.len() > MAX_WHOLE => {
-                Err(self.protocol("sent an answer longer than 16 MiB"))
+                Err(self.report.error(ErrorClass::AnswerTooLong, TOO_LONG))
             }
             Form::Whole(body) => {
                 body.extend_from_slice(bytes);
@@ -180,7 +180,7 @@ impl Answer {
     }
 
     fn late(&self, late: Late) -> ProviderError {
-        self.report.error(ErrorClass::Timeout, self.deadlines.describe(late))
+        self.report.error(late.class(), self.deadlines.describe(late))
     }
 }
 

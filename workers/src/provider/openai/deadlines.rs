@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::provider::ErrorClass;
+
 /// How long to wait for a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -39,6 +41,15 @@ pub(super) enum Late {
     FirstToken,
     NextToken,
     Total,
+}
+
+impl Late {
+    pub(super) fn class(self) -> ErrorClass {
+        match self {
+            Self::FirstToken | Self::NextToken => ErrorClass::Timeout,
+            Self::Total => ErrorClass::OutOfTime,
+        }
+    }
 }
 
 /// After the finish only the usage is missing; the answer is not held back long for it.

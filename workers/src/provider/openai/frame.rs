@@ -15,6 +15,8 @@ use crate::provider::{Chunk, ErrorClass, ProviderError};
 
 /// The longest answer (text, reasoning and tool arguments together), in bytes.
 pub(super) const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// What is said of a longer one.
+pub(super) const TOO_LONG: &str = "sent an answer longer than 16 MiB";
 
 #[derive(Deserialize)]
 struct Frame<'a> {
@@ -93,7 +95,11 @@ impl FrameReader {
         report: &Reporter,
         chunks: &mut VecDeque<Chunk>,
     ) -> Result<bool, ProviderError> {
-        let Ok(frame) = serde_json::from_slice::<Frame<'_>>(data) else {
+        // A list would be taken for an object's fields in their order.
+        let is_object = data.trim_ascii_start().starts_with(b"{");
+        let Some(frame) =
+            is_object.then(|| serde_json::from_slice::<Frame<'_>>(data).ok()).flatten()
+        else {
             return Ok(false);
         };
         if let Some(error) = frame.error {
@@ -135,7 +141,7 @@ impl FrameReader {
         }
         if self.size > MAX_ANSWER {
             chunks.truncate(before);
-            return Err(report.error(ErrorClass::Protocol, "sent an answer longer than 16 MiB"));
+            return Err(report.error(ErrorClass::AnswerTooLong, TOO_LONG));
         }
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
             chunks.push_back(Chunk::Finish(finish_reason(&reason, report)?));

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use domain::catalog::MaxTokensField;
+use domain::catalog::{Continuation, MaxTokensField};
 use domain::content::text_of;
 use domain::{ContentPart, Message, Role};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::seam;
 use crate::provider::CompletionRequest;
 
 /// Options that a client may not set: they decide what is asked and how the answer comes, or
@@ -41,6 +42,8 @@ struct WireMessage<'a> {
     tool_call_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<WireToolCall<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    prefix: bool,
 }
 
 #[derive(Serialize)]
@@ -100,6 +103,7 @@ struct WireFunction<'a> {
 pub(super) fn body(
     request: &CompletionRequest,
     max_tokens_field: MaxTokensField,
+    continuation: Continuation,
 ) -> serde_json::Result<Vec<u8>> {
     let mut messages = Vec::with_capacity(request.prompt.messages.len() + 1);
     if let Some(system) = request.prompt.system.as_deref().filter(|text| !text.is_empty()) {
@@ -109,13 +113,34 @@ pub(super) fn body(
     for message in &request.prompt.messages {
         push_message(message, &mut messages);
     }
+    let mut options = options(request, max_tokens_field);
+    if let Some(prefix) = request.prefix.as_deref().and_then(seam::shown) {
+        messages.push(beginning(prefix, continuation));
+        // The beginning is known here.
+        options.remove("echo");
+        if continuation == Continuation::FinalMessageFlags {
+            let flags = [("continue_final_message", true), ("add_generation_prompt", false)];
+            options.extend(flags.map(|(name, on)| (name, Cow::Owned(Value::from(on)))));
+        }
+    }
     serde_json::to_vec(&Body {
         model: &request.model,
         messages,
         stream: true,
         stream_options: StreamOptions { include_usage: true },
-        options: options(request, max_tokens_field),
+        options,
     })
+}
+
+/// The answer as far as it has come.
+fn beginning(prefix: &str, continuation: Continuation) -> WireMessage<'_> {
+    let flags = [Continuation::PrefixFlag, Continuation::PrefixFlagEcho];
+    WireMessage {
+        role: "assistant",
+        content: Some(Content::Text(Cow::Borrowed(prefix))),
+        prefix: flags.contains(&continuation),
+        ..WireMessage::default()
+    }
 }
 
 /// The client's further options, then the settings, which win.
@@ -136,7 +161,7 @@ fn options(
     let set = [
         ("temperature", settings.temperature.map(Value::from)),
         ("top_p", settings.top_p.map(Value::from)),
-        (max_tokens, settings.max_tokens.map(Value::from)),
+        (max_tokens, request.max_tokens().map(Value::from)),
         ("stop", settings.stop.clone().filter(|stop| !stop.is_empty()).map(Value::from)),
         ("presence_penalty", settings.presence_penalty.map(Value::from)),
         ("frequency_penalty", settings.frequency_penalty.map(Value::from)),
@@ -205,7 +230,7 @@ fn push_assistant<'a>(message: &'a Message, messages: &mut Vec<WireMessage<'a>>)
         content: (!text.is_empty()).then_some(Content::Text(Cow::Owned(text))),
         name: message.name.as_deref(),
         tool_calls,
-        tool_call_id: None,
+        ..WireMessage::default()
     });
 }
 

@@ -35,6 +35,7 @@ async fn play(scripts: Vec<Script>) -> (Result<Vec<bool>, ErrorClass>, usize) {
         model: String::new(),
         prompt: Prompt { system: None, messages: Vec::new(), dropped: 0 },
         settings: Settings::default(),
+        prefix: None,
     };
     let played = match retry.complete(&request).await {
         Ok(answer) => Ok(answer.map(|item| item.is_ok()).collect().await),

@@ -139,7 +139,7 @@ fn an_answer_is_bounded() {
     for _ in 0..16 {
         assert!(read().unwrap());
     }
-    assert_eq!(read().unwrap_err().class, ErrorClass::Protocol);
+    assert_eq!(read().unwrap_err().class, ErrorClass::AnswerTooLong);
 }
 
 #[test]

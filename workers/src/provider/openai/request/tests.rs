@@ -22,8 +22,9 @@ fn message(role: Role, content: Vec<ContentPart>) -> Arc<Message> {
 
 fn json_of(messages: Vec<Arc<Message>>, settings: Settings) -> Value {
     let prompt = Prompt { system: Some("be kind".to_owned()), messages, dropped: 0 };
-    let request = CompletionRequest { model: "m".to_owned(), prompt, settings };
-    serde_json::from_slice(&body(&request, MaxTokensField::MaxTokens).unwrap()).unwrap()
+    let request = CompletionRequest { model: "m".to_owned(), prompt, settings, prefix: None };
+    serde_json::from_slice(&body(&request, MaxTokensField::MaxTokens, Continuation::None).unwrap())
+        .unwrap()
 }
 
 #[test]
@@ -134,8 +135,8 @@ fn settings_and_options_are_sent_but_ours_stay_ours() {
 fn the_limits_field_has_two_names() {
     let prompt = Prompt { system: None, messages: Vec::new(), dropped: 0 };
     let settings = Settings { max_tokens: Some(5), ..Settings::default() };
-    let request = CompletionRequest { model: "m".to_owned(), prompt, settings };
-    let body = body(&request, MaxTokensField::MaxCompletionTokens).unwrap();
+    let request = CompletionRequest { model: "m".to_owned(), prompt, settings, prefix: None };
+    let body = body(&request, MaxTokensField::MaxCompletionTokens, Continuation::None).unwrap();
     let json: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((json.get("max_tokens"), &json["max_completion_tokens"]), (None, &json!(5)));
 }

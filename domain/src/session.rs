@@ -10,12 +10,12 @@ mod rejection;
 mod state;
 
 pub use command::{
-    CreateCompletion, CreateSession, NewMessage, OnBusy, RetryTurn, SendMessage, SessionCommand,
-    TurnIds, UpdateSession,
+    CreateCompletion, CreateSession, LostAttempt, NewMessage, OnBusy, RetryTurn, SendMessage,
+    SessionCommand, TurnIds, UpdateSession,
 };
 pub use decide::{Context, decide};
-pub use decide_attempt::{ATTEMPT_AT_WORK, MAX_ATTEMPTS};
-pub use event::{SessionEvent, TurnError};
+pub use decide_attempt::{ATTEMPT_AT_WORK, AttemptLimits};
+pub use event::{SessionEvent, TurnError, WORKER_LOST};
 pub(crate) use prompt::prompt;
 pub use prompt::{Prompt, prompt_for};
 pub use rejection::{Rejection, RejectionKind};

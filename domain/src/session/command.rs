@@ -123,6 +123,17 @@ pub struct CreateCompletion {
     pub message: NewMessage,
 }
 
+/// An attempt that is no longer alive, as far as is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LostAttempt {
+    /// Its number.
+    pub attempt: u32,
+    /// Bytes of an answer that it brought.
+    pub reached: u64,
+    /// What it said until then; it counts if the turn was asked to stop.
+    pub partial: Completion,
+}
+
 /// A command to a session.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "command")]
@@ -152,15 +163,30 @@ pub enum SessionCommand {
         turn_id: TurnId,
         /// Who takes it.
         worker_id: WorkerId,
-        /// Whether to take it from an attempt that is no longer alive.
-        takeover: bool,
+        /// The attempt to take it from; none if the turn waits for a worker.
+        lost: Option<LostAttempt>,
     },
-    /// A worker that has to stop gives a turn back, for the next one to begin anew.
+    /// A worker that has to stop gives a turn back, for the next one to take.
     ReleaseAttempt {
         /// The turn.
         turn_id: TurnId,
         /// The worker's attempt.
         attempt: u32,
+        /// What was said until then, if anything; it counts if the turn was asked to stop.
+        partial: Option<Completion>,
+    },
+    /// A worker's provider broke the answer off; another attempt may do better.
+    AbandonAttempt {
+        /// The turn.
+        turn_id: TurnId,
+        /// The worker's attempt.
+        attempt: u32,
+        /// Why.
+        error: TurnError,
+        /// Bytes of the answer that it brought.
+        reached: u64,
+        /// What was said until then; it counts if the turn was asked to stop.
+        partial: Completion,
     },
     /// A worker finished an answer.
     CompleteTurn {
@@ -211,6 +237,7 @@ impl SessionCommand {
             Self::CancelTurn { .. } => "CancelTurn",
             Self::StartAttempt { .. } => "StartAttempt",
             Self::ReleaseAttempt { .. } => "ReleaseAttempt",
+            Self::AbandonAttempt { .. } => "AbandonAttempt",
             Self::CompleteTurn { .. } => "CompleteTurn",
             Self::FailTurn { .. } => "FailTurn",
             Self::ConfirmCancel { .. } => "ConfirmCancel",

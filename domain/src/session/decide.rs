@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::content::{ContentPart, Role};
 use crate::models::{ModelSpec, Models};
 use crate::session::command::{CreateSession, NewMessage, SessionCommand, UpdateSession};
-use crate::session::decide_attempt as attempts;
+use crate::session::decide_attempt::{self as attempts, AttemptLimits};
 use crate::session::decide_turn as turns;
 use crate::session::event::SessionEvent;
 use crate::session::rejection::Rejection;
@@ -36,6 +36,8 @@ pub struct Context {
     pub actor: Actor,
     /// The models on offer.
     pub models: Arc<Models>,
+    /// How often a turn is tried.
+    pub attempts: AttemptLimits,
 }
 
 /// Decides `command` on `session`.
@@ -63,11 +65,16 @@ pub fn decide(
         C::SendMessage(send) => turns::send_message(session, send, context),
         C::RetryTurn(retry) => turns::retry_turn(session, retry, context),
         C::CancelTurn { turn_id } => turns::cancel_turn(session, *turn_id, context),
-        C::StartAttempt { turn_id, worker_id, takeover } => {
-            attempts::start_attempt(session, *turn_id, worker_id, *takeover, context)
+        C::StartAttempt { turn_id, worker_id, lost } => {
+            attempts::start_attempt(session, *turn_id, worker_id, lost.as_ref(), context)
         }
-        C::ReleaseAttempt { turn_id, attempt } => {
-            attempts::release_attempt(session, *turn_id, *attempt, context)
+        C::ReleaseAttempt { turn_id, attempt, partial } => {
+            attempts::release_attempt(session, *turn_id, *attempt, partial.as_ref(), context)
+        }
+        C::AbandonAttempt { turn_id, attempt, error, reached, partial } => {
+            attempts::abandon_attempt(
+                session, *turn_id, *attempt, error, *reached, partial, context,
+            )
         }
         C::CompleteTurn { turn_id, attempt, finish_reason, completion } => attempts::complete_turn(
             session,
@@ -97,6 +104,7 @@ fn authorize(
         command,
         C::StartAttempt { .. }
             | C::ReleaseAttempt { .. }
+            | C::AbandonAttempt { .. }
             | C::CompleteTurn { .. }
             | C::FailTurn { .. }
             | C::ConfirmCancel { .. }

@@ -6,9 +6,10 @@ use crate::completion::{Completion, FinishReason, Timing, Usage};
 use crate::content::{Message, Role};
 use crate::cuts::Cuts;
 use crate::ids::{TurnId, WorkerId};
+use crate::session::command::LostAttempt;
 use crate::session::decide::Context;
 use crate::session::decide_turn::find;
-use crate::session::event::{SessionEvent, TurnError};
+use crate::session::event::{SessionEvent, TurnError, WORKER_LOST};
 use crate::session::rejection::Rejection;
 use crate::session::state::{Session, Turn, TurnStatus};
 
@@ -16,9 +17,23 @@ use crate::session::state::{Session, Turn, TurnStatus};
 /// itself what it used.
 pub const ATTEMPT_AT_WORK: &str = "attempt_at_work";
 
-/// Attempts at one turn that may be lost with their workers, after which it fails. One that was
-/// given back in good order does not count.
-pub const MAX_ATTEMPTS: u32 = 3;
+/// How often a turn is tried. An attempt that was given back in good order counts only for
+/// `in_all`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptLimits {
+    /// Workers in a row that may be lost before they bring a word.
+    pub without_progress: u32,
+    /// Answers that a provider may break off.
+    pub broken_off: u32,
+    /// Attempts of all kinds.
+    pub in_all: u32,
+}
+
+impl Default for AttemptLimits {
+    fn default() -> Self {
+        Self { without_progress: 10, broken_off: 3, in_all: 50 }
+    }
+}
 
 /// How long a turn that was asked to stop may hold back the one that interrupted it.
 const STOPPING_AT_MOST: TimeDelta = TimeDelta::seconds(5);
@@ -27,15 +42,20 @@ pub(super) fn start_attempt(
     session: &Session,
     turn_id: TurnId,
     worker_id: &WorkerId,
-    takeover: bool,
+    lost: Option<&LostAttempt>,
     context: &Context,
 ) -> Result<Vec<SessionEvent>, Rejection> {
     let turn = find_unfinished(session, turn_id)?;
-    if turn.status == TurnStatus::Running && !takeover {
+    let lost =
+        lost.filter(|lost| turn.status == TurnStatus::Running && lost.attempt == turn.attempt);
+    if turn.status == TurnStatus::Running && lost.is_none() {
         return Err(Rejection::AttemptSuperseded);
     }
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_empty(turn_id, turn, context)]);
+        return match lost {
+            Some(lost) => confirm_cancel(session, turn_id, lost.attempt, &lost.partial, context),
+            None => Ok(vec![cancelled_empty(turn_id, turn, context)]),
+        };
     }
     let mut events = Vec::new();
     for earlier in session.active.iter().take_while(|id| **id != turn_id) {
@@ -49,27 +69,77 @@ pub(super) fn start_attempt(
         // Its worker may still be at it, and tells later what it used.
         events.push(cancelled_without_its_attempt(*earlier, stopping, context));
     }
-    let lost = turn.lost + u32::from(turn.status == TurnStatus::Running);
-    events.push(if lost >= MAX_ATTEMPTS {
-        SessionEvent::TurnFailed {
-            turn_id,
-            attempt: turn.attempt,
-            error: TurnError {
-                code: "attempts_exhausted".to_owned(),
-                message: format!("no answer: {lost} workers were lost over it"),
-            },
-            usage: None,
-            at: context.now,
+    events.extend(lost.map(|lost| given_up(turn_id, lost, context)));
+    events.push(match exhausted(turn, lost, context) {
+        Some(error) => {
+            let (attempt, at) = (turn.attempt, context.now);
+            SessionEvent::TurnFailed { turn_id, attempt, error, usage: None, at }
         }
-    } else {
-        SessionEvent::AttemptStarted {
+        None => SessionEvent::AttemptStarted {
             turn_id,
             attempt: turn.attempt + 1,
             worker_id: worker_id.clone(),
             at: context.now,
-        }
+        },
     });
     Ok(events)
+}
+
+fn given_up(turn_id: TurnId, lost: &LostAttempt, context: &Context) -> SessionEvent {
+    SessionEvent::AttemptAbandoned {
+        turn_id,
+        attempt: lost.attempt,
+        error: TurnError {
+            code: WORKER_LOST.to_owned(),
+            message: "its worker gave no sign of life any more".to_owned(),
+        },
+        reached: lost.reached,
+        usage: lost.partial.usage,
+        at: context.now,
+    }
+}
+
+/// Why there is no further attempt, if there is none.
+fn exhausted(turn: &Turn, lost: Option<&LostAttempt>, context: &Context) -> Option<TurnError> {
+    let in_a_row = lost.map_or(0, |lost| turn.lost_after(lost.reached));
+    let message = if in_a_row >= context.attempts.without_progress {
+        format!("no answer: {in_a_row} workers in a row were lost over it")
+    } else if turn.attempt >= context.attempts.in_all {
+        format!("no answer after {} attempts", turn.attempt)
+    } else {
+        return None;
+    };
+    Some(TurnError { code: "attempts_exhausted".to_owned(), message })
+}
+
+/// A turn that was asked to stop has stopped. After too many answers that were broken off, the
+/// last one's failure is the turn's.
+pub(super) fn abandon_attempt(
+    session: &Session,
+    turn_id: TurnId,
+    attempt: u32,
+    error: &TurnError,
+    reached: u64,
+    partial: &Completion,
+    context: &Context,
+) -> Result<Vec<SessionEvent>, Rejection> {
+    let turn = held_by(session, turn_id, attempt)?;
+    let limits = context.attempts;
+    if turn.broken_off + 1 >= limits.broken_off || attempt >= limits.in_all {
+        let usage = Some(partial.usage);
+        return fail_turn(session, turn_id, attempt, error, usage, partial, context);
+    }
+    if turn.cancel_requested_at.is_some() {
+        return confirm_cancel(session, turn_id, attempt, partial, context);
+    }
+    Ok(vec![SessionEvent::AttemptAbandoned {
+        turn_id,
+        attempt,
+        error: error.clone(),
+        reached,
+        usage: partial.usage,
+        at: context.now,
+    }])
 }
 
 /// A turn that was asked to stop has stopped; any other waits for the next worker. Giving it
@@ -78,6 +148,7 @@ pub(super) fn release_attempt(
     session: &Session,
     turn_id: TurnId,
     attempt: u32,
+    partial: Option<&Completion>,
     context: &Context,
 ) -> Result<Vec<SessionEvent>, Rejection> {
     let turn = find_unfinished(session, turn_id)?;
@@ -86,9 +157,13 @@ pub(super) fn release_attempt(
     }
     let turn = held_by(session, turn_id, attempt)?;
     if turn.cancel_requested_at.is_some() {
-        return Ok(vec![cancelled_without_its_attempt(turn_id, turn, context)]);
+        return match partial {
+            Some(partial) => confirm_cancel(session, turn_id, attempt, partial, context),
+            None => Ok(vec![cancelled_empty(turn_id, turn, context)]),
+        };
     }
-    Ok(vec![SessionEvent::AttemptReleased { turn_id, attempt, at: context.now }])
+    let usage = partial.map(|partial| partial.usage);
+    Ok(vec![SessionEvent::AttemptReleased { turn_id, attempt, usage, at: context.now }])
 }
 
 pub(super) fn complete_turn(

@@ -13,7 +13,10 @@ use crate::content::Message;
 use crate::ids::{MessageId, TenantId, TurnId, UserId, WorkerId};
 use crate::settings::Settings;
 
-/// Why a turn failed.
+/// In the error of an abandoned attempt: its worker gave no sign of life any more.
+pub const WORKER_LOST: &str = "worker_lost";
+
+/// Why a turn or an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnError {
     /// A stable code.
@@ -72,7 +75,27 @@ pub enum SessionEvent {
     /// A worker took the turn.
     AttemptStarted { turn_id: TurnId, attempt: u32, worker_id: WorkerId, at: DateTime<Utc> },
     /// A worker that had to stop gave the turn back: it waits for the next one.
-    AttemptReleased { turn_id: TurnId, attempt: u32, at: DateTime<Utc> },
+    AttemptReleased {
+        turn_id: TurnId,
+        attempt: u32,
+        /// What it used. The user doesn't pay for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        at: DateTime<Utc>,
+    },
+    /// An attempt came to nothing: its worker was lost, or its provider broke the answer off.
+    /// The turn waits for the next one.
+    AttemptAbandoned {
+        turn_id: TurnId,
+        attempt: u32,
+        /// Why; the code is [`WORKER_LOST`] or the provider's.
+        error: TurnError,
+        /// Bytes of an answer that it brought.
+        reached: u64,
+        /// What it used. The user doesn't pay for it.
+        usage: Usage,
+        at: DateTime<Utc>,
+    },
     /// The answer is finished.
     TurnCompleted {
         turn_id: TurnId,
@@ -118,6 +141,7 @@ impl SessionEvent {
             Self::TurnRequested { .. } => "TurnRequested",
             Self::AttemptStarted { .. } => "AttemptStarted",
             Self::AttemptReleased { .. } => "AttemptReleased",
+            Self::AttemptAbandoned { .. } => "AttemptAbandoned",
             Self::TurnCompleted { .. } => "TurnCompleted",
             Self::TurnFailed { .. } => "TurnFailed",
             Self::CancelRequested { .. } => "CancelRequested",
@@ -141,6 +165,7 @@ impl SessionEvent {
             | Self::TurnRequested { at, .. }
             | Self::AttemptStarted { at, .. }
             | Self::AttemptReleased { at, .. }
+            | Self::AttemptAbandoned { at, .. }
             | Self::TurnCompleted { at, .. }
             | Self::TurnFailed { at, .. }
             | Self::CancelRequested { at, .. }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::completion::Completion;
 use crate::content::{ContentPart, Message};
 use crate::ids::{MessageId, TenantId, TurnId, UserId, WorkerId};
-use crate::session::event::SessionEvent;
+use crate::session::event::{SessionEvent, WORKER_LOST};
 use crate::settings::Settings;
 
 /// Where a session is in its life.
@@ -75,14 +75,52 @@ pub struct Turn {
     pub settings: Arc<Settings>,
     /// Attempts started so far; while the turn runs, the last one holds it.
     pub attempt: u32,
-    /// Attempts whose workers were lost: the turn was taken over from them.
+    /// Attempts in a row whose workers were lost before they brought a word.
     pub lost: u32,
+    /// Answers that a provider broke off.
+    pub broken_off: u32,
     /// Who holds it.
     pub worker_id: Option<WorkerId>,
     /// When it was accepted.
     pub requested_at: DateTime<Utc>,
     /// When somebody asked it to stop.
     pub cancel_requested_at: Option<DateTime<Utc>>,
+}
+
+impl Turn {
+    /// What `lost` is after one more lost attempt, which had brought `reached` bytes.
+    pub(super) fn lost_after(&self, reached: u64) -> u32 {
+        if reached > 0 { 0 } else { self.lost + 1 }
+    }
+
+    /// Folds in what happens on the way to its end.
+    fn apply(&mut self, event: &SessionEvent) {
+        match event {
+            SessionEvent::AttemptStarted { attempt, worker_id, .. } => {
+                // Older logs tell of a lost worker by this alone.
+                self.lost += u32::from(self.status == TurnStatus::Running);
+                self.status = TurnStatus::Running;
+                self.attempt = *attempt;
+                self.worker_id = Some(worker_id.clone());
+            }
+            SessionEvent::AttemptReleased { .. } => self.wait(),
+            SessionEvent::AttemptAbandoned { error, reached, .. } => {
+                self.wait();
+                let lost = error.code == WORKER_LOST;
+                if lost || *reached > 0 {
+                    self.lost = self.lost_after(*reached);
+                }
+                self.broken_off += u32::from(!lost);
+            }
+            SessionEvent::CancelRequested { at, .. } => self.cancel_requested_at = Some(*at),
+            _ => {}
+        }
+    }
+
+    fn wait(&mut self) {
+        self.status = TurnStatus::Queued;
+        self.worker_id = None;
+    }
 }
 
 /// The folded state of one session.
@@ -157,23 +195,12 @@ impl Session {
             }
             SessionEvent::MessageSent { message } => self.add(message),
             SessionEvent::TurnRequested { .. } => self.requested(event),
-            SessionEvent::AttemptStarted { turn_id, attempt, worker_id, .. } => {
+            SessionEvent::AttemptStarted { turn_id, .. }
+            | SessionEvent::AttemptReleased { turn_id, .. }
+            | SessionEvent::AttemptAbandoned { turn_id, .. }
+            | SessionEvent::CancelRequested { turn_id, .. } => {
                 if let Some(turn) = self.turns.get_mut(turn_id) {
-                    turn.lost += u32::from(turn.status == TurnStatus::Running);
-                    turn.status = TurnStatus::Running;
-                    turn.attempt = *attempt;
-                    turn.worker_id = Some(worker_id.clone());
-                }
-            }
-            SessionEvent::AttemptReleased { turn_id, .. } => {
-                if let Some(turn) = self.turns.get_mut(turn_id) {
-                    turn.status = TurnStatus::Queued;
-                    turn.worker_id = None;
-                }
-            }
-            SessionEvent::CancelRequested { turn_id, at } => {
-                if let Some(turn) = self.turns.get_mut(turn_id) {
-                    turn.cancel_requested_at = Some(*at);
+                    turn.apply(event);
                 }
             }
             SessionEvent::TurnCompleted { turn_id, completion, .. } => {
@@ -241,6 +268,7 @@ impl Session {
                 settings: Arc::new(settings.clone()),
                 attempt: 0,
                 lost: 0,
+                broken_off: 0,
                 worker_id: None,
                 requested_at: *at,
                 cancel_requested_at: None,

@@ -12,8 +12,8 @@ use domain::{
 use uuid::Uuid;
 
 use crate::chat::{
-    chat, completion, confirm, consumed, fail, hello, ids, released, reserved, running, send,
-    turn_id,
+    abandon, chat, completion, confirm, consumed, fail, hello, ids, released, reserved, running,
+    send, start, take_over, turn_id,
 };
 use crate::given::{NOON, account, ada, hold_id, policy, root, usage, utc};
 
@@ -151,14 +151,60 @@ fn a_failure_costs_nothing() {
 #[test]
 fn a_turn_that_wore_out_its_workers_costs_nothing() {
     let mut chat = running();
-    let take = || SessionCommand::StartAttempt {
+    for attempt in [1, 2] {
+        assert_eq!(chat.commands(take_over(attempt, "", usage(7, 0))), []);
+    }
+    let last = chat.commands(take_over(3, "", usage(7, 0)));
+    assert_eq!(last, [released(1, "attempts_exhausted")]);
+}
+
+/// The user pays for the attempt that brought the answer, and for no other.
+#[test]
+fn lost_and_broken_attempts_cost_nothing() {
+    let mut chat = running();
+    assert_eq!(chat.commands(take_over(1, "so f", usage(7, 2))), []);
+    assert_eq!(chat.commands(abandon(2, usage(7, 2))), []);
+    chat.start(1);
+    let commands = chat.commands(SessionCommand::CompleteTurn {
         turn_id: turn_id(1),
-        worker_id: "w".parse().unwrap(),
-        takeover: true,
+        attempt: 3,
+        finish_reason: FinishReason::Stop,
+        completion: completion("hi", usage(7, 5)),
+    });
+    assert_eq!(commands, [consumed(1, usage(7, 5))]);
+}
+
+#[test]
+fn a_turn_whose_provider_broke_off_too_often_costs_nothing() {
+    let mut chat = running();
+    assert_eq!(chat.commands(abandon(1, usage(7, 2))), []);
+    chat.start(1);
+    assert_eq!(chat.commands(abandon(2, usage(7, 2))), [released(1, "provider_error")]);
+}
+
+/// It was asked to stop, and what it had said is the answer: that is paid, whoever tells of it.
+#[test]
+fn a_stopping_turn_that_lost_its_worker_pays_what_it_used() {
+    let stopping = || {
+        let mut chat = running();
+        chat.does(SessionCommand::CancelTurn { turn_id: turn_id(1) });
+        chat
     };
-    assert_eq!(chat.commands(take()), []);
-    assert_eq!(chat.commands(take()), []);
-    assert_eq!(chat.commands(take()), [released(1, "attempts_exhausted")]);
+    let used = usage(7, 2);
+    assert_eq!(stopping().commands(take_over(1, "so f", used)), [consumed(1, used)]);
+    assert_eq!(stopping().commands(abandon(1, used)), [consumed(1, used)]);
+    // Nobody knows of anything that it used.
+    let nothing = stopping().commands(take_over(1, "", Usage::default()));
+    assert_eq!(nothing, [released(1, "cancelled")]);
+}
+
+/// Between two attempts there is no answer to pay for.
+#[test]
+fn a_turn_cancelled_after_its_attempt_was_abandoned_costs_nothing() {
+    let mut chat = running();
+    chat.does(abandon(1, usage(7, 2)));
+    let cancel = SessionCommand::CancelTurn { turn_id: turn_id(1) };
+    assert_eq!(chat.commands(cancel), [released(1, "cancelled")]);
 }
 
 #[test]
@@ -216,12 +262,7 @@ fn a_turn_that_will_not_stop_is_paid_when_its_attempt_ends() {
     chat.does(send(2, Settings::default()));
     chat.context.now += TimeDelta::seconds(5);
     chat.by(Actor::system(ada().tenant_id));
-    let start = SessionCommand::StartAttempt {
-        turn_id: turn_id(2),
-        worker_id: "w".parse().unwrap(),
-        takeover: false,
-    };
-    assert_eq!(chat.commands(start), []);
+    assert_eq!(chat.commands(start(2, None)), []);
     let late = settle(&chat.session, turn_id(1), Some(usage(7, 2)));
     assert_eq!(late, consumed(1, usage(7, 2)));
 }
@@ -229,19 +270,24 @@ fn a_turn_that_will_not_stop_is_paid_when_its_attempt_ends() {
 #[test]
 fn a_turn_given_back_keeps_its_hold() {
     let mut chat = running();
-    let back = SessionCommand::ReleaseAttempt { turn_id: turn_id(1), attempt: 1 };
+    let back = SessionCommand::ReleaseAttempt { turn_id: turn_id(1), attempt: 1, partial: None };
     assert_eq!(chat.commands(back), []);
 }
 
-/// It ends then; the worker that gave it back tells what was used.
+/// It ends then, and what was used until then is paid.
 #[test]
-fn a_turn_given_back_that_was_to_stop_keeps_its_hold() {
-    let mut chat = running();
-    chat.by(ada());
-    chat.does(SessionCommand::CancelTurn { turn_id: turn_id(1) });
-    chat.by(Actor::system(ada().tenant_id));
-    let back = SessionCommand::ReleaseAttempt { turn_id: turn_id(1), attempt: 1 };
-    assert_eq!(chat.commands(back), []);
+fn a_turn_given_back_that_was_to_stop_is_settled() {
+    let used = usage(7, 2);
+    for (partial, expected) in
+        [(Some(completion("so f", used)), consumed(1, used)), (None, released(1, "cancelled"))]
+    {
+        let mut chat = running();
+        chat.by(ada());
+        chat.does(SessionCommand::CancelTurn { turn_id: turn_id(1) });
+        chat.by(Actor::system(ada().tenant_id));
+        let back = SessionCommand::ReleaseAttempt { turn_id: turn_id(1), attempt: 1, partial };
+        assert_eq!(chat.commands(back), [expected]);
+    }
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use domain::billing::{Bill, bill};
 use domain::quota::{ConsumeQuota, QuotaCommand, ReserveQuota};
 use domain::session::{
-    Context, CreateSession, NewMessage, OnBusy, SendMessage, Session, SessionCommand, SessionEvent,
-    TurnError, TurnIds, decide,
+    AttemptLimits, Context, CreateSession, LostAttempt, NewMessage, OnBusy, SendMessage, Session,
+    SessionCommand, SessionEvent, TurnError, TurnIds, decide,
 };
 use domain::{
     Actor, Completion, ContentPart, Cuts, Message, MessageId, ModelSpec, Models, Role, Settings,
@@ -28,7 +28,12 @@ fn models() -> Models {
 }
 
 pub(crate) fn chat() -> Chat {
-    let context = Context { now: utc(NOON), actor: ada(), models: Arc::new(models()) };
+    let context = Context {
+        now: utc(NOON),
+        actor: ada(),
+        models: Arc::new(models()),
+        attempts: AttemptLimits { without_progress: 3, broken_off: 2, in_all: 100 },
+    };
     let mut chat = Chat { session: Session::default(), context };
     let created = chat.bill(SessionCommand::CreateSession(CreateSession::default()));
     assert_eq!(created, None, "a session costs nothing");
@@ -64,10 +69,7 @@ impl Chat {
     /// A worker takes turn `number`.
     pub(crate) fn start(&mut self, number: u128) {
         self.by(Actor::system(ada().tenant_id));
-        let worker_id = "w".parse().unwrap();
-        let turn_id = turn_id(number);
-        let started =
-            self.commands(SessionCommand::StartAttempt { turn_id, worker_id, takeover: false });
+        let started = self.commands(start(number, None));
         assert_eq!(started, [], "a start costs nothing");
     }
 }
@@ -90,6 +92,24 @@ pub(crate) fn ids(number: u128) -> TurnIds {
         message_id: MessageId(Uuid::from_u128(number * 10)),
         answer_id: MessageId(Uuid::from_u128(number * 10 + 1)),
     }
+}
+
+pub(crate) fn start(number: u128, lost: Option<LostAttempt>) -> SessionCommand {
+    let (turn_id, worker_id) = (turn_id(number), "w".parse().unwrap());
+    SessionCommand::StartAttempt { turn_id, worker_id, lost }
+}
+
+/// A worker takes turn 1 over from an attempt that had said `text`.
+pub(crate) fn take_over(attempt: u32, text: &str, usage: Usage) -> SessionCommand {
+    let (reached, partial) = (text.len() as u64, completion(text, usage));
+    start(1, Some(LostAttempt { attempt, reached, partial }))
+}
+
+/// The provider breaks turn 1 off when it has said "so f".
+pub(crate) fn abandon(attempt: u32, usage: Usage) -> SessionCommand {
+    let error = TurnError { code: "provider_error".to_owned(), message: "it broke".to_owned() };
+    let (turn_id, partial) = (turn_id(1), completion("so f", usage));
+    SessionCommand::AbandonAttempt { turn_id, attempt, error, reached: 4, partial }
 }
 
 pub(crate) fn hello() -> NewMessage {

@@ -1,87 +1,36 @@
-//! Workers at a turn: claims, take-overs, and the ones that come back from the dead.
+//! Workers at a turn: claims, ends, and the ones that come back from the dead.
 
-use domain::session::{MAX_ATTEMPTS, Rejection, SessionCommand, SessionEvent, TurnError};
+use domain::session::{Rejection, SessionCommand, SessionEvent};
 use domain::{ActorRole, Completion, FinishReason, Message, Role, Usage};
 
 use crate::given::{
-    actor, answer, answered, cancel, cancelled_at, complete, confirm, deleted, empty_answer, fail,
-    failed_at, interrupt, message_id, now, owner, past, queued, release, released, released_at,
-    running, start, started, started_at, stop_asked, stop_asked_at, then, trouble, turn_id, untold,
-    when, when_by, when_worker, worker,
+    abandon, actor, answer, answered, cancel, cancelled_at, complete, confirm, deleted,
+    empty_answer, fail, failed_at, interrupt, lost, message_id, now, owner, past, queued, release,
+    released, released_at, running, start, started, started_at, stop_asked, stop_asked_at,
+    take_over, then, trouble, turn_id, when, when_by, when_worker,
 };
 
 #[test]
 fn a_queued_turn_is_taken() {
-    when_worker(&queued(), start(1, false)).then_expect_events(vec![started_at(1, 1, now())]);
-    // A redelivered job says "take it over" of a turn that was never begun.
-    when_worker(&queued(), start(1, true)).then_expect_events(vec![started_at(1, 1, now())]);
+    when_worker(&queued(), start(1)).then_expect_events(vec![started_at(1, 1, now())]);
 }
 
 #[test]
-fn a_running_turn_is_taken_over_on_purpose_only() {
-    when_worker(&running(), start(1, false)).then_expect_error(Rejection::AttemptSuperseded);
-    let other = SessionCommand::StartAttempt {
-        turn_id: turn_id(1),
-        worker_id: worker("other"),
-        takeover: true,
-    };
-    when_worker(&running(), other).then_expect_events(vec![SessionEvent::AttemptStarted {
-        turn_id: turn_id(1),
-        attempt: 2,
-        worker_id: worker("other"),
-        at: now(),
-    }]);
-}
-
-#[test]
-fn a_turn_that_wears_out_its_workers_fails() {
-    let attempts: Vec<_> = (1..=MAX_ATTEMPTS).map(|attempt| started(1, attempt)).collect();
-    let given = past(&[&queued(), &attempts]);
-    when_worker(&given, start(1, true)).then_expect_events(vec![SessionEvent::TurnFailed {
-        turn_id: turn_id(1),
-        attempt: MAX_ATTEMPTS,
-        error: TurnError {
-            code: "attempts_exhausted".to_owned(),
-            message: "no answer: 3 workers were lost over it".to_owned(),
-        },
-        usage: None,
-        at: now(),
-    }]);
-    let one_less = past(&[&queued(), &attempts[..2]]);
-    when_worker(&one_less, start(1, true)).then_expect_events(vec![started_at(1, 3, now())]);
+fn a_running_turn_is_not_taken() {
+    when_worker(&running(), start(1)).then_expect_error(Rejection::AttemptSuperseded);
 }
 
 #[test]
 fn a_turn_given_back_waits_for_the_next_worker() {
     when_worker(&running(), release(1, 1)).then_expect_events(vec![released_at(1, 1, now())]);
     let waiting = past(&[&running(), &[released(1, 1)]]);
-    for takeover in [false, true] {
-        when_worker(&waiting, start(1, takeover)).then_expect_events(vec![started_at(1, 2, now())]);
+    for start in [start(1), take_over(1, 1, "so f")] {
+        when_worker(&waiting, start).then_expect_events(vec![started_at(1, 2, now())]);
     }
-    for late in [complete(1, 1), fail(1, 1, None), confirm(1, 1)] {
+    for late in [complete(1, 1), fail(1, 1, None), confirm(1, 1), abandon(1, 1, "")] {
         when_worker(&waiting, late).then_expect_error(Rejection::AttemptSuperseded);
     }
     when_worker(&waiting, release(1, 1)).then_expect_events(vec![]);
-}
-
-#[test]
-fn only_lost_attempts_wear_a_turn_out() {
-    let mut given = queued();
-    for attempt in 1..20 {
-        given.extend([started(1, attempt), released(1, attempt)]);
-    }
-    // Nineteen planned stops, and then one worker after the other is lost.
-    given.push(started(1, 20));
-    for attempt in 21..20 + MAX_ATTEMPTS {
-        when_worker(&given, start(1, true)).then_expect_events(vec![started_at(1, attempt, now())]);
-        given.push(started(1, attempt));
-    }
-    let events = when_worker(&given, start(1, true)).inspect_result().unwrap();
-    assert_eq!(events[0].name(), "TurnFailed");
-    // The last one that is left gives it back: that costs nothing.
-    given.push(released(1, 19 + MAX_ATTEMPTS));
-    let next = started_at(1, 20 + MAX_ATTEMPTS, now());
-    when_worker(&given, start(1, true)).then_expect_events(vec![next]);
 }
 
 /// The worker's number tells watchers of that attempt that this is the end.
@@ -96,17 +45,23 @@ fn a_turn_given_back_can_be_stopped() {
     assert_eq!(message.parent_id, Some(message_id(10)), "it leaves no answer behind");
 }
 
-/// The answer it promised is there, though empty: another message may follow it already.
+/// The answer it promised is there, if only empty: another message may follow it already.
 #[test]
 fn a_stopping_turn_given_back_has_stopped() {
     let stopping = past(&[&running(), &[stop_asked(1)]]);
-    let empty = untold(empty_answer(1, now()));
-    when_worker(&stopping, release(1, 1)).then_expect_events(vec![cancelled_at(
-        1,
-        1,
-        empty,
-        now(),
-    )]);
+    let stopped = |answer| vec![cancelled_at(1, 1, answer, now())];
+    let empty = empty_answer(1, now());
+    when_worker(&stopping, release(1, 1)).then_expect_events(stopped(empty));
+    // What it had said is kept.
+    let (turn_id, partial) = (turn_id(1), Some(answer(1, "so f")));
+    let spoken = SessionCommand::ReleaseAttempt { turn_id, attempt: 1, partial };
+    when_worker(&stopping, spoken.clone()).then_expect_events(stopped(answer(1, "so f")));
+    // Where it is not stopping, the next attempt says it all again; what it cost is told.
+    let events = when_worker(&running(), spoken).inspect_result().unwrap();
+    let [SessionEvent::AttemptReleased { usage: Some(used), .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*used, answer(1, "so f").usage);
 }
 
 #[test]
@@ -164,10 +119,21 @@ fn a_failure_ends_the_turn() {
     }]);
 }
 
+/// All that a worker can say of its attempt.
+fn a_worker_s_words(number: u128, attempt: u32) -> Vec<SessionCommand> {
+    vec![
+        complete(number, attempt),
+        fail(number, attempt, None),
+        confirm(number, attempt),
+        release(number, attempt),
+        abandon(number, attempt, "so f"),
+    ]
+}
+
 #[test]
 fn a_worker_that_was_given_up_is_refused() {
-    let taken_over = past(&[&running(), &[started(1, 2)]]);
-    for late in [complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)] {
+    let taken_over = past(&[&running(), &[lost(1, 1, ""), started(1, 2)]]);
+    for late in a_worker_s_words(1, 1) {
         when_worker(&taken_over, late).then_expect_error(Rejection::AttemptSuperseded);
     }
     assert!(when_worker(&taken_over, complete(1, 2)).inspect_result().is_ok());
@@ -175,15 +141,15 @@ fn a_worker_that_was_given_up_is_refused() {
 
 #[test]
 fn nobody_ends_a_turn_that_was_not_begun() {
-    for early in [complete(1, 0), complete(1, 1), fail(1, 0, None), confirm(1, 0), release(1, 1)] {
+    let none_yet = vec![complete(1, 0), fail(1, 0, None), confirm(1, 0), abandon(1, 0, "")];
+    for early in [a_worker_s_words(1, 1), none_yet].concat() {
         when_worker(&queued(), early).then_expect_error(Rejection::AttemptSuperseded);
     }
 }
 
 #[test]
 fn an_ended_turn_is_ended() {
-    let ends = [complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)];
-    for late in ends.into_iter().chain([start(1, false), start(1, true)]) {
+    for late in [a_worker_s_words(1, 1), vec![start(1), take_over(1, 1, "hi")]].concat() {
         when_worker(&answered(), late).then_expect_error(Rejection::TurnFinished);
     }
 }
@@ -191,14 +157,14 @@ fn an_ended_turn_is_ended() {
 #[test]
 fn a_deleted_session_s_turn_is_ended() {
     let given = past(&[&running(), &[cancelled_at(1, 1, None, then()), deleted()]]);
-    for late in [start(1, true), complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)] {
+    for late in [a_worker_s_words(1, 1), vec![start(1), take_over(1, 1, "hi")]].concat() {
         when_worker(&given, late).then_expect_error(Rejection::TurnFinished);
     }
 }
 
 #[test]
 fn an_unknown_turn_is_not_found() {
-    for stray in [start(9, false), complete(9, 1), fail(9, 1, None), confirm(9, 1), release(9, 1)] {
+    for stray in [a_worker_s_words(9, 1), vec![start(9), take_over(9, 1, "hi")]].concat() {
         when_worker(&running(), stray).then_expect_error(Rejection::TurnNotFound);
     }
 }
@@ -206,9 +172,7 @@ fn an_unknown_turn_is_not_found() {
 #[test]
 fn no_user_does_a_worker_s_work() {
     for user in [owner(), actor("acme", "root", ActorRole::Admin)] {
-        for command in
-            [start(1, true), complete(1, 1), fail(1, 1, None), confirm(1, 1), release(1, 1)]
-        {
+        for command in [a_worker_s_words(1, 1), vec![start(1), take_over(1, 1, "hi")]].concat() {
             when_by(&user, &running(), command).then_expect_error(Rejection::TurnNotFound);
         }
     }

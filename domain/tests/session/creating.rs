@@ -7,8 +7,8 @@ use domain::{ActorRole, Settings};
 use serde_json::json;
 
 use crate::given::{
-    actor, archived, asked, cancel, context, created, deleted, now, owner, past, running, send,
-    settings, start, tenant, when, when_by, when_in,
+    abandon, actor, archived, asked, cancel, context, created, deleted, now, owner, past, running,
+    send, settings, start, take_over, tenant, when, when_by, when_in,
 };
 
 fn create(create: CreateSession) -> SessionCommand {
@@ -91,7 +91,9 @@ fn a_session_is_no_business_of_others() {
         for command in [
             SessionCommand::SendMessage(send(2)),
             cancel(1),
-            start(1, true),
+            start(1),
+            take_over(1, 1, "hi"),
+            abandon(1, 1, "hi"),
             SessionCommand::DeleteSession,
         ] {
             when_by(stranger, &running(), command).then_expect_error(Rejection::SessionNotFound);

@@ -1,5 +1,7 @@
 //! The words that the rules' tests are written in.
 
+mod commands;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,14 +9,17 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use cqrs_es::test::{AggregateResultValidator, TestFramework};
 use domain::session::{
-    Context, NewMessage, OnBusy, SendMessage, Session, SessionCommand, SessionEvent, TurnError,
-    TurnIds,
+    AttemptLimits, Context, NewMessage, Session, SessionEvent, TurnError, TurnIds, WORKER_LOST,
 };
 use domain::{
     Actor, ActorRole, Completion, ContentPart, Cuts, FinishReason, Message, MessageId, ModelSpec,
     Models, Role, Settings, SettingsPatch, TenantId, Timing, TurnId, Usage, UserId, WorkerId,
 };
 use uuid::Uuid;
+
+pub(crate) use commands::{
+    Command, abandon, cancel, complete, confirm, fail, interrupt, release, send, start, take_over,
+};
 
 pub(crate) type Then = AggregateResultValidator<Session>;
 
@@ -77,13 +82,22 @@ pub(crate) fn now() -> DateTime<Utc> {
     then() + TimeDelta::minutes(1)
 }
 
+/// Small ones, so that the tests reach them.
+pub(crate) const LIMITS: AttemptLimits =
+    AttemptLimits { without_progress: 3, broken_off: 2, in_all: 30 };
+
 pub(crate) fn context() -> Context {
     let models = [("small", "fast", 8_000, 1_000), ("large", "slow", 100_000, 8_000)];
     let models = models.map(|(name, pool, context, max_output)| ModelSpec {
         pool: pool.to_owned(),
         ..ModelSpec::new(name, "scripted", context, max_output)
     });
-    Context { now: now(), actor: owner(), models: Arc::new(Models::new(models.to_vec())) }
+    Context {
+        now: now(),
+        actor: owner(),
+        models: Arc::new(Models::new(models.to_vec())),
+        attempts: LIMITS,
+    }
 }
 
 pub(crate) fn context_without_models() -> Context {
@@ -164,6 +178,11 @@ pub(crate) fn empty_answer(number: u128, at: DateTime<Utc>) -> Completion {
     }
 }
 
+/// The same answer, of a turn that was ended while its attempt was at work.
+pub(crate) fn untold(completion: Completion) -> Completion {
+    Completion { stopped_by: Some(domain::session::ATTEMPT_AT_WORK.to_owned()), ..completion }
+}
+
 // ------------------------------------------------------------------ events, at then()
 
 pub(crate) fn created() -> SessionEvent {
@@ -237,11 +256,51 @@ pub(crate) fn started(number: u128, attempt: u32) -> SessionEvent {
 }
 
 pub(crate) fn released_at(number: u128, attempt: u32, at: DateTime<Utc>) -> SessionEvent {
-    SessionEvent::AttemptReleased { turn_id: turn_id(number), attempt, at }
+    SessionEvent::AttemptReleased { turn_id: turn_id(number), attempt, usage: None, at }
 }
 
 pub(crate) fn released(number: u128, attempt: u32) -> SessionEvent {
     released_at(number, attempt, then())
+}
+
+/// An attempt whose worker was lost when it had said `text`.
+pub(crate) fn lost_at(number: u128, attempt: u32, text: &str, at: DateTime<Utc>) -> SessionEvent {
+    SessionEvent::AttemptAbandoned {
+        turn_id: turn_id(number),
+        attempt,
+        error: TurnError {
+            code: WORKER_LOST.to_owned(),
+            message: "its worker gave no sign of life any more".to_owned(),
+        },
+        reached: text.len() as u64,
+        usage: answer(number, text).usage,
+        at,
+    }
+}
+
+pub(crate) fn lost(number: u128, attempt: u32, text: &str) -> SessionEvent {
+    lost_at(number, attempt, text, then())
+}
+
+/// An attempt whose provider broke off when it had said `text`.
+pub(crate) fn broken_off_at(
+    number: u128,
+    attempt: u32,
+    text: &str,
+    at: DateTime<Utc>,
+) -> SessionEvent {
+    SessionEvent::AttemptAbandoned {
+        turn_id: turn_id(number),
+        attempt,
+        error: trouble(),
+        reached: text.len() as u64,
+        usage: answer(number, text).usage,
+        at,
+    }
+}
+
+pub(crate) fn broken_off(number: u128, attempt: u32, text: &str) -> SessionEvent {
+    broken_off_at(number, attempt, text, then())
 }
 
 pub(crate) fn stop_asked_at(number: u128, at: DateTime<Utc>) -> SessionEvent {
@@ -304,74 +363,4 @@ pub(crate) fn running() -> Vec<SessionEvent> {
 /// A session whose first turn was interrupted, a while ago, by a second one.
 pub(crate) fn interrupted_at(at: DateTime<Utc>) -> Vec<SessionEvent> {
     past(&[&running(), &[stop_asked_at(1, at)], &asked_at(2, Some(message_id(11)), at)])
-}
-
-// ------------------------------------------------------------------ commands
-
-/// "hello", as turn `number`.
-pub(crate) fn send(number: u128) -> SendMessage {
-    SendMessage {
-        ids: ids(number),
-        message: said(Role::User, "hello"),
-        parent_id: None,
-        settings: SettingsPatch::default(),
-        on_busy: OnBusy::Refuse,
-    }
-}
-
-pub(crate) fn interrupt(number: u128) -> SendMessage {
-    SendMessage { on_busy: OnBusy::Interrupt, ..send(number) }
-}
-
-pub(crate) fn cancel(number: u128) -> SessionCommand {
-    SessionCommand::CancelTurn { turn_id: turn_id(number) }
-}
-
-pub(crate) fn start(number: u128, takeover: bool) -> SessionCommand {
-    SessionCommand::StartAttempt { turn_id: turn_id(number), worker_id: worker("worker"), takeover }
-}
-
-pub(crate) fn release(number: u128, attempt: u32) -> SessionCommand {
-    SessionCommand::ReleaseAttempt { turn_id: turn_id(number), attempt }
-}
-
-pub(crate) fn complete(number: u128, attempt: u32) -> SessionCommand {
-    SessionCommand::CompleteTurn {
-        turn_id: turn_id(number),
-        attempt,
-        finish_reason: FinishReason::Stop,
-        completion: answer(number, "hi"),
-    }
-}
-
-pub(crate) fn fail(number: u128, attempt: u32, usage: Option<Usage>) -> SessionCommand {
-    let partial = answer(number, "so f");
-    SessionCommand::FailTurn { turn_id: turn_id(number), attempt, error: trouble(), usage, partial }
-}
-
-pub(crate) fn confirm(number: u128, attempt: u32) -> SessionCommand {
-    let completion = answer(number, "hi");
-    SessionCommand::ConfirmCancel { turn_id: turn_id(number), attempt, completion }
-}
-
-/// Whatever can be a command: most tests send messages.
-pub(crate) trait Command {
-    fn command(self) -> SessionCommand;
-}
-
-impl Command for SessionCommand {
-    fn command(self) -> SessionCommand {
-        self
-    }
-}
-
-impl Command for SendMessage {
-    fn command(self) -> SessionCommand {
-        SessionCommand::SendMessage(self)
-    }
-}
-
-/// The same answer, of a turn that was ended while its attempt was at work.
-pub(crate) fn untold(completion: Completion) -> Completion {
-    Completion { stopped_by: Some(domain::session::ATTEMPT_AT_WORK.to_owned()), ..completion }
 }

@@ -160,7 +160,15 @@ fn all_of_the_turns() -> Vec<SessionEvent> {
             at: at(),
         },
         SessionEvent::AttemptStarted { turn_id, attempt: 2, worker_id: worker("host-1"), at: at() },
-        SessionEvent::AttemptReleased { turn_id, attempt: 2, at: at() },
+        SessionEvent::AttemptReleased { turn_id, attempt: 2, usage: None, at: at() },
+        SessionEvent::AttemptAbandoned {
+            turn_id,
+            attempt: 2,
+            error: TurnError { code: "worker_lost".to_owned(), message: "It was gone.".to_owned() },
+            reached: 17,
+            usage: completion().usage,
+            at: at(),
+        },
         SessionEvent::TurnCompleted {
             turn_id,
             attempt: 2,
@@ -203,13 +211,14 @@ fn number_of(event: &SessionEvent) -> usize {
         E::TurnRequested { .. } => 10,
         E::AttemptStarted { .. } => 11,
         E::AttemptReleased { .. } => 12,
-        E::TurnCompleted { .. } => 13,
-        E::TurnFailed { .. } => 14,
-        E::CancelRequested { .. } => 15,
-        E::TurnCancelled { .. } => 16,
+        E::AttemptAbandoned { .. } => 13,
+        E::TurnCompleted { .. } => 14,
+        E::TurnFailed { .. } => 15,
+        E::CancelRequested { .. } => 16,
+        E::TurnCancelled { .. } => 17,
     }
 }
-const VARIANTS: usize = 17;
+const VARIANTS: usize = 18;
 
 #[test]
 fn every_variant_is_here() {
@@ -230,7 +239,7 @@ fn what_is_written_has_the_shape_of_the_log() {
 /// Fields that came later than the first version have a default; files without them decode.
 #[test]
 fn optional_fields_may_be_absent() {
-    let mut file = GOLDEN.json(&all()[13]);
+    let mut file = GOLDEN.json(&all()[14]);
     let completion = &mut file["TurnCompleted"]["completion"];
     completion.as_object_mut().unwrap().remove("cuts");
     let usage = completion["usage"].as_object_mut().unwrap();

@@ -17,11 +17,15 @@ mod given;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod retrying;
+#[cfg(test)]
+mod takeover;
 #[cfg(test)]
 mod turns;
 #[cfg(test)]

@@ -1,20 +1,21 @@
 //! What holds after any sequence of commands, sensible or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use domain::session::{
-    Context, CreateCompletion, CreateSession, OnBusy, RetryTurn, SendMessage, Session,
-    SessionCommand, SessionEvent, SessionStatus, TurnStatus, UpdateSession, decide,
+    AttemptLimits, Context, CreateCompletion, CreateSession, OnBusy, RetryTurn, SendMessage,
+    Session, SessionCommand, SessionEvent, SessionStatus, TurnStatus, UpdateSession, decide,
 };
 use domain::{ActorRole, ContentPart, MessageId, Role, TurnId};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::given::{
-    actor, answer, complete, confirm, context, fail, ids, message_id, patch, release, said, send,
-    start, turn_id, worker_actor,
+    abandon, actor, answer, complete, confirm, context, fail, ids, message_id, patch, release,
+    said, send, start, take_over, turn_id, worker_actor,
 };
+use crate::history::check_history;
 
 /// A step: what is asked, when and by whom. Turns are named by an index among those there are.
 #[derive(Debug, Clone)]
@@ -34,9 +35,17 @@ enum Step {
     },
     Retry(Index),
     Cancel(Index),
-    Start {
+    Start(Index),
+    /// From the attempt that holds the turn, or from one that may not.
+    TakeOver {
         turn: Index,
-        takeover: bool,
+        attempt: Option<u32>,
+        text: &'static str,
+    },
+    /// The provider of the turn's holder breaks off.
+    Abandon {
+        turn: Index,
+        text: &'static str,
     },
     Complete {
         turn: Index,
@@ -59,6 +68,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let turn = any::<Index>;
     let attempt = || 0..3_u32;
+    // What an attempt brought: mostly nothing, so that turns wear out too.
+    let text = || prop::sample::select(vec!["", "", "so f"]);
     prop_oneof![
         1 => Just(Step::Create),
         1 => Just(Step::CreateCompletion),
@@ -70,7 +81,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(interrupt, parent, text)| Step::Send { interrupt, parent, text }),
         1 => turn().prop_map(Step::Retry),
         2 => turn().prop_map(Step::Cancel),
-        3 => (turn(), any::<bool>()).prop_map(|(turn, takeover)| Step::Start { turn, takeover }),
+        3 => turn().prop_map(Step::Start),
+        4 => (turn(), prop::option::weighted(0.2, attempt()), text())
+            .prop_map(|(turn, attempt, text)| Step::TakeOver { turn, attempt, text }),
+        2 => (turn(), text()).prop_map(|(turn, text)| Step::Abandon { turn, text }),
         1 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Complete { turn, attempt }),
         4 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Fail { turn, attempt }),
         1 => (turn(), attempt()).prop_map(|(turn, attempt)| Step::Confirm { turn, attempt }),
@@ -122,13 +136,21 @@ fn command(session: &Session, step: &Step, number: u128) -> SessionCommand {
             settings: patch("{}"),
         }),
         Step::Cancel(index) => C::CancelTurn { turn_id: turn(index).0 },
-        Step::Start { turn: index, takeover } => start(turn(index).1, *takeover),
+        Step::Start(index) => start(turn(index).1),
+        Step::TakeOver { turn: index, attempt, text } => {
+            let (id, number) = turn(index);
+            take_over(number, attempt.unwrap_or_else(|| holder(session, id)), text)
+        }
+        Step::Abandon { turn: index, text } => {
+            let (id, number) = turn(index);
+            abandon(number, holder(session, id), text)
+        }
         Step::Complete { turn: index, attempt } => complete(turn(index).1, *attempt),
         Step::Fail { turn: index, attempt } => fail(turn(index).1, *attempt, None),
         Step::Confirm { turn: index, attempt } => confirm(turn(index).1, *attempt),
         Step::Release(index) => {
             let (id, number) = turn(index);
-            release(number, session.turn(id).map_or(0, |turn| turn.attempt))
+            release(number, holder(session, id))
         }
         Step::Work(index) => work(session, turn(index)),
     }
@@ -137,11 +159,16 @@ fn command(session: &Session, step: &Step, number: u128) -> SessionCommand {
 /// What a well-behaved worker would do next with the turn.
 fn work(session: &Session, (id, number): (TurnId, u128)) -> SessionCommand {
     match session.turn(id) {
-        Some(turn) if turn.status != TurnStatus::Running => start(number, false),
+        Some(turn) if turn.status != TurnStatus::Running => start(number),
         Some(turn) if turn.cancel_requested_at.is_some() => confirm(number, turn.attempt),
         Some(turn) => complete(number, turn.attempt),
-        None => start(number, false),
+        None => start(number),
     }
+}
+
+/// The attempt that holds the turn or held it last.
+fn holder(session: &Session, id: TurnId) -> u32 {
+    session.turn(id).map_or(0, |turn| turn.attempt)
 }
 
 fn context_settings(model: Option<&str>) -> domain::Settings {
@@ -238,49 +265,12 @@ impl Run {
     }
 }
 
-fn is_end(event: &SessionEvent) -> Option<TurnId> {
-    match event {
-        SessionEvent::TurnCompleted { turn_id, .. }
-        | SessionEvent::TurnFailed { turn_id, .. }
-        | SessionEvent::TurnCancelled { turn_id, .. } => Some(*turn_id),
-        _ => None,
-    }
-}
-
-/// Each turn: asked for once, begun in order, ended at most once, silent afterwards.
-fn check_history(events: &[SessionEvent]) {
-    let mut attempts: BTreeMap<TurnId, u32> = BTreeMap::new();
-    let mut ended: Vec<TurnId> = Vec::new();
-    for event in events {
-        match event {
-            SessionEvent::TurnRequested { turn_id, .. } => {
-                assert_eq!(attempts.insert(*turn_id, 0), None, "asked for once");
-            }
-            SessionEvent::AttemptStarted { turn_id, attempt, .. } => {
-                assert!(!ended.contains(turn_id), "no attempt after the end");
-                let before = attempts.insert(*turn_id, *attempt).expect("asked for before");
-                assert_eq!(*attempt, before + 1, "attempts count up");
-            }
-            SessionEvent::AttemptReleased { turn_id, attempt, .. } => {
-                assert!(!ended.contains(turn_id), "nobody gives back what has ended");
-                assert_eq!(attempts.get(turn_id), Some(attempt), "the last attempt gives it back");
-            }
-            SessionEvent::CancelRequested { turn_id, .. } => {
-                assert!(!ended.contains(turn_id), "nobody stops what has ended");
-            }
-            _ => {}
-        }
-        if let Some(turn_id) = is_end(event) {
-            assert!(attempts.contains_key(&turn_id), "asked for before");
-            assert!(!ended.contains(&turn_id), "ended once");
-            ended.push(turn_id);
-        }
-    }
-}
+/// Few, so that the runs get to the end of them.
+const LIMITS: AttemptLimits = AttemptLimits { without_progress: 2, broken_off: 2, in_all: 3 };
 
 fn run(steps: &[(Step, i64, bool)]) -> Run {
     let mut run = Run::default();
-    let mut context = context();
+    let mut context = Context { attempts: LIMITS, ..context() };
     for (number, (step, seconds, by_worker)) in (1..).zip(steps) {
         context.now += TimeDelta::seconds(*seconds);
         let user = actor("acme", "ada", ActorRole::User);
@@ -298,7 +288,7 @@ proptest! {
     #[test]
     fn whatever_is_asked_a_session_stays_sound(steps in steps()) {
         let run = run(&steps);
-        check_history(&run.events);
+        check_history(&run.events, LIMITS);
         prop_assert_eq!(Session::fold(&run.events), run.session);
     }
 
@@ -350,10 +340,14 @@ fn the_runs_get_somewhere() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut failed: BTreeSet<String> = BTreeSet::new();
     for _ in 0..300 {
         let steps = steps().new_tree(&mut runner).unwrap().current();
         for event in run(&steps).events {
             *seen.entry(event.name()).or_default() += 1;
+            if let SessionEvent::TurnFailed { error, .. } = event {
+                failed.insert(error.message);
+            }
         }
     }
     for name in [
@@ -362,8 +356,12 @@ fn the_runs_get_somewhere() {
         "TurnCancelled",
         "CancelRequested",
         "AttemptReleased",
+        "AttemptAbandoned",
         "HistoryCleared",
     ] {
         assert!(seen.get(name).is_some_and(|count| *count > 20), "{name}: {seen:?}");
+    }
+    for part in ["in a row", "after 3 attempts", "it broke"] {
+        assert!(failed.iter().any(|why| why.contains(part)), "{part}: {failed:?}");
     }
 }

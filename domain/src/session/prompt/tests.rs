@@ -68,6 +68,7 @@ fn turn(message_id: MessageId, settings: Settings) -> Turn {
         settings: Arc::new(settings),
         attempt: 0,
         lost: 0,
+        broken_off: 0,
         worker_id: None,
         requested_at: DateTime::<Utc>::UNIX_EPOCH,
         cancel_requested_at: None,

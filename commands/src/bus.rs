@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use domain::quota::{QuotaContext, QuotaPolicy};
+use domain::session::AttemptLimits;
 use domain::{Clock, Ids, TenantId, UserId};
 use eventstore::{CommandRecord, EventStore, Position};
 
@@ -21,12 +22,13 @@ pub struct CommandBus {
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) catalog: CatalogHandle,
     pub(crate) policy: Arc<QuotaPolicy>,
+    pub(crate) attempts: AttemptLimits,
     pub(crate) sessions: Arc<SessionCache>,
     pub(crate) lanes: Lanes,
 }
 
 impl CommandBus {
-    /// A bus on `store`.
+    /// A bus on `store`, with the default limits of attempts.
     pub fn new(
         store: EventStore,
         clock: Arc<dyn Clock>,
@@ -36,7 +38,14 @@ impl CommandBus {
     ) -> Self {
         let sessions = Arc::new(SessionCache::new());
         let lanes = Lanes::new(store.clone(), Arc::clone(&ids));
-        Self { store, clock, ids, catalog, policy, sessions, lanes }
+        let attempts = AttemptLimits::default();
+        Self { store, clock, ids, catalog, policy, attempts, sessions, lanes }
+    }
+
+    /// The same with these limits of how often a turn is tried.
+    #[must_use]
+    pub fn with_attempt_limits(self, attempts: AttemptLimits) -> Self {
+        Self { attempts, ..self }
     }
 
     /// Models, providers and prices.

@@ -97,6 +97,7 @@ impl CommandBus {
             now: self.clock.now(),
             actor: caller.actor.clone(),
             models: Arc::clone(&self.catalog.current().models),
+            attempts: self.attempts,
         }
     }
 

@@ -4,7 +4,7 @@ use cqrs_es::Aggregate;
 use domain::quota::Account;
 use domain::session::Session;
 use domain::{AccountId, SessionId};
-use eventstore::{EventStore, Position, RecordedEvent, Snapshot, StoreError};
+use eventstore::{EventStore, Position, RecordedEvent, Snapshot, StoreError, is_last_page};
 use serde::Serialize;
 
 use crate::account;
@@ -98,7 +98,7 @@ impl<A: Aggregate> Replay<A> {
         loop {
             let page = store.read_stream(A::TYPE, id, read, PAGE).await?;
             // The stream may go on beyond a full page, unless `as_of` lies in it.
-            let ends = i64::try_from(page.len()).is_ok_and(|count| count < PAGE)
+            let ends = is_last_page(&page, PAGE)
                 || page.last().is_some_and(|event| event.position > range.as_of);
             for event in page.into_iter().filter(|event| event.position <= range.as_of) {
                 read = event.sequence;

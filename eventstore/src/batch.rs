@@ -1,11 +1,12 @@
 //! One call of the append function: a batch of commands as arrays, a verdict on each.
 
 use serde_json::value::RawValue;
+use sqlx::FromRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
 use crate::append::{AppendCommand, Verdict};
+use crate::database::Database;
 use crate::error::StoreError;
 use crate::event::Position;
 
@@ -77,7 +78,7 @@ struct Row {
 
 /// Appends `commands` in one autocommitted statement; one verdict each, in order.
 pub(crate) async fn append_batch(
-    pool: &PgPool,
+    database: &Database,
     commands: &[&AppendCommand],
 ) -> Result<Vec<Verdict>, StoreError> {
     let mut columns = Columns::default();
@@ -110,7 +111,7 @@ pub(crate) async fn append_batch(
     .bind(columns.versions)
     .bind(columns.payloads)
     .bind(columns.metadata)
-    .fetch_all(pool)
+    .fetch_all(database)
     .await
     .map_err(|error| StoreError::from_sqlx("append", error))?;
     rows.into_iter().map(verdict).collect()

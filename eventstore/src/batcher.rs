@@ -8,14 +8,13 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use domain::Causes;
-use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::append::{AppendCommand, Verdict};
 use crate::batch::append_batch;
-use crate::deadline::in_time;
+use crate::database::Database;
 use crate::error::StoreError;
 use crate::event::Position;
 
@@ -27,6 +26,8 @@ const BATCH_EVENTS: usize = 1024;
 const BATCH_BYTES: usize = 8 << 20;
 /// How long an append is tried again while the database is away.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a try may take beyond that. Who waits is answered then, whatever the database does.
+const LAST_TRY: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -38,6 +39,19 @@ struct Waiting {
     command: AppendCommand,
     reply: oneshot::Sender<Result<Verdict, StoreError>>,
     give_up: Instant,
+    /// Whether a reply was lost to which it may have been appended.
+    in_doubt: bool,
+}
+
+impl Waiting {
+    /// Answers that the database is unavailable; says so if the append may have happened.
+    fn fail(self) {
+        let source = sqlx::Error::PoolTimedOut;
+        let unavailable = StoreError::Unavailable { doing: "append", source };
+        let error = if self.in_doubt { StoreError::InDoubt } else { unavailable };
+        // Nobody may be waiting any more.
+        drop(self.reply.send(Err(error)));
+    }
 }
 
 /// The handle to the batcher's task.
@@ -49,12 +63,12 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    pub(crate) fn start(pool: PgPool) -> Self {
+    pub(crate) fn start(database: Database) -> Self {
         let (queue, incoming) = mpsc::channel(QUEUE);
         let (newest, appended) = watch::channel(0);
         let (closing, closed) = watch::channel(false);
         let tasks = TaskTracker::new();
-        let task = Task { pool, incoming, newest, backlog: VecDeque::new() };
+        let task = Task { database, incoming, newest, backlog: VecDeque::new() };
         tasks.spawn(task.run(closed));
         tasks.close();
         Self { queue, appended, tasks, closing }
@@ -66,6 +80,7 @@ impl Batcher {
 
     pub(crate) async fn append(&self, command: AppendCommand) -> Result<Verdict, StoreError> {
         command.check()?;
+        let give_up = Instant::now() + PATIENCE;
         let (reply, verdict) = oneshot::channel();
         let waiting = Waiting {
             keys: command.keys(),
@@ -73,13 +88,17 @@ impl Batcher {
             bytes: command.bytes(),
             command,
             reply,
-            give_up: Instant::now() + PATIENCE,
+            give_up,
+            in_doubt: false,
         };
         self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closing,
         })?;
-        verdict.await.map_err(|_| StoreError::Closing)?
+        match timeout_at(give_up + LAST_TRY, verdict).await {
+            Ok(verdict) => verdict.map_err(|_| StoreError::Closing)?,
+            Err(_) => Err(StoreError::InDoubt),
+        }
     }
 
     pub(crate) async fn close(&self) {
@@ -89,7 +108,7 @@ impl Batcher {
 }
 
 struct Task {
-    pool: PgPool,
+    database: Database,
     incoming: mpsc::Receiver<Waiting>,
     newest: watch::Sender<Position>,
     /// What came in but isn't in a batch yet, oldest first.
@@ -130,7 +149,9 @@ impl Task {
         let (mut events, mut bytes) = (0, 0);
         let mut later = Vec::new();
         while let Some(waiting) = self.backlog.pop_front() {
-            if waiting.reply.is_closed() && waiting.give_up <= Instant::now() {
+            if waiting.give_up <= Instant::now() {
+                // It waited for others in vain: to try it now would make the next ones late, too.
+                waiting.fail();
                 continue;
             }
             let full =
@@ -162,7 +183,7 @@ impl Task {
         let mut pause = FIRST_PAUSE;
         loop {
             let commands: Vec<&AppendCommand> = batch.iter().map(|one| &one.command).collect();
-            match in_time("append", append_batch(&self.pool, &commands)).await {
+            match append_batch(&self.database, &commands).await {
                 Ok(verdicts) => return self.answer(batch, verdicts),
                 // Too much for one statement: half of it may do.
                 Err(error) if batch.len() > 1 && error.is_timeout() => {
@@ -172,6 +193,10 @@ impl Task {
                 }
                 Err(error) if error.is_unavailable() => {
                     let next_try = Instant::now() + pause;
+                    let doubt = error.leaves_doubt();
+                    for one in &mut batch {
+                        one.in_doubt |= doubt;
+                    }
                     batch = give_up(batch, next_try);
                     if batch.is_empty() {
                         tracing::warn!(error = %Causes(&error), "the database is unavailable");
@@ -215,9 +240,6 @@ impl Task {
 /// Answers those whose patience ends before `next_try`; the others stay.
 fn give_up(batch: Vec<Waiting>, next_try: Instant) -> Vec<Waiting> {
     let (out, stay): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.give_up < next_try);
-    for one in out {
-        let error = StoreError::Unavailable { doing: "append", source: sqlx::Error::PoolTimedOut };
-        drop(one.reply.send(Err(error)));
-    }
+    out.into_iter().for_each(Waiting::fail);
     stay
 }

@@ -12,6 +12,9 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The reply to an append was lost: it may have happened or not. The same append again tells.
+    #[error("the database's reply was lost; the append may or may not have happened")]
+    InDoubt,
     /// The database answered with an error.
     #[error("the database refused to {doing}")]
     Database {
@@ -83,17 +86,38 @@ impl StoreError {
 
     /// Whether the same call may succeed later.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Overloaded | Self::Closing)
+        use StoreError::{Closing, InDoubt, Overloaded, Unavailable};
+        matches!(self, Unavailable { .. } | InDoubt | Overloaded | Closing)
+    }
+
+    /// Whether the statement that failed so may have been carried out. An error that the server
+    /// answers with says that it was not, unless the server was about to end the connection: that
+    /// may strike between the commit and its reply.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Unavailable { source: sqlx::Error::Database(error), .. } => error
+                .code()
+                .is_none_or(|code| ["57P", "08", "XX"].iter().any(|class| code.starts_with(class))),
+            // No connection was to be had, so nothing was sent.
+            Self::Unavailable { source, .. } => {
+                !matches!(source, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+            }
+            _ => false,
+        }
     }
 }
 
-/// SQLSTATE classes of trouble that passes by itself: connection exceptions (08), insufficient
-/// resources (53), operator intervention (57), serialisation failures (40), lock timeouts
-/// (55P03) and a server in read-only mode (25006).
+/// SQLSTATE classes of trouble that passes by itself: connection exceptions (08), a server in
+/// read-only mode (25006), transactions that stood still too long (25P), serialisation failures
+/// (40), insufficient resources, as a full disk (53), lock timeouts (55P03), operator
+/// intervention and timeouts (57), a disk that fails (58), and what the server has no better word
+/// for (XX): it may be about to crash.
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57", "40", "55P03", "25006"].iter().any(|class| code.starts_with(class))
+            ["08", "25006", "25P", "40", "53", "55P03", "57", "58", "XX"]
+                .iter()
+                .any(|class| code.starts_with(class))
         }),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

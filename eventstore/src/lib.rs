@@ -8,7 +8,7 @@
 mod append;
 mod batch;
 mod batcher;
-mod deadline;
+mod database;
 mod error;
 mod event;
 mod load;
@@ -18,44 +18,45 @@ mod read;
 mod snapshot;
 
 pub use append::{AppendCommand, CommandRecord, NewEvent, StreamAppend, Verdict};
+pub use database::{Database, Lease};
 pub use error::StoreError;
 pub use event::{Position, RecordedEvent};
 pub use load::LoadedEvent;
 pub use migrate::{Migration, MigrationState, migrate_down, migrate_up, migrations};
 pub use pool::{PoolOptions, connect};
-pub use read::StoredCommand;
+pub use read::{StoredCommand, is_last_page};
 pub use snapshot::Snapshot;
 
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::batcher::Batcher;
-use crate::deadline::in_time;
 
 /// The event store. Clones share one batcher; the last one dropped ends it.
 #[derive(Clone)]
 pub struct EventStore {
-    pool: PgPool,
+    database: Database,
     batcher: Arc<Batcher>,
 }
 
 impl EventStore {
     /// A store on a migrated database.
-    pub fn new(pool: PgPool) -> Self {
-        let batcher = Arc::new(Batcher::start(pool.clone()));
-        Self { pool, batcher }
+    pub fn new(database: impl Into<Database>) -> Self {
+        let database = database.into();
+        let batcher = Arc::new(Batcher::start(database.clone()));
+        Self { database, batcher }
     }
 
     /// Appends `command`, all of it or nothing. Safe to drop: once handed over, the append
     /// happens whether or not anybody waits for it.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the database could not be reached in time: the append
-    /// may or may not have happened, and the same command may be sent again.
+    /// [`StoreError::Unavailable`] when the database could not be reached in time, and nothing
+    /// was appended; [`StoreError::InDoubt`] when it may have been. The same command may be sent
+    /// again either way.
     pub async fn append(&self, command: AppendCommand) -> Result<Verdict, StoreError> {
         self.batcher.append(command).await
     }
@@ -67,24 +68,26 @@ impl EventStore {
 
     /// The position of the newest event, 0 in an empty log.
     pub async fn head(&self) -> Result<Position, StoreError> {
-        in_time("read the log's head", read::head(&self.pool)).await
+        read::head(&self.database).await
     }
 
     /// The log's identity.
     pub async fn epoch(&self) -> Result<Uuid, StoreError> {
-        in_time("read the log's identity", read::epoch(&self.pool)).await
+        read::epoch(&self.database).await
     }
 
-    /// Up to `limit` events after `position`, in order.
+    /// Events after `position`, in order: up to `limit`, and fewer where they are large;
+    /// [`is_last_page`] tells whether there may be more.
     pub async fn read_after(
         &self,
         position: Position,
         limit: i64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        in_time("read the log", read::read_after(&self.pool, position, limit)).await
+        read::read_after(&self.database, position, limit).await
     }
 
-    /// Up to `limit` events of one stream after version `sequence`, in order.
+    /// Events of one stream after version `sequence`, in order: up to `limit`, and fewer where
+    /// they are large; [`is_last_page`] tells whether there may be more.
     pub async fn read_stream(
         &self,
         aggregate_type: &str,
@@ -92,8 +95,7 @@ impl EventStore {
         sequence: i64,
         limit: i64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let read = read::read_stream(&self.pool, aggregate_type, aggregate_id, sequence, limit);
-        in_time("read a stream", read).await
+        read::read_stream(&self.database, aggregate_type, aggregate_id, sequence, limit).await
     }
 
     /// The decoded events of one aggregate after version `sequence`, in order.
@@ -102,7 +104,7 @@ impl EventStore {
         aggregate_id: &str,
         sequence: i64,
     ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
-        in_time("load a stream", load::load::<A>(&self.pool, aggregate_id, sequence)).await
+        load::load::<A>(&self.database, aggregate_id, sequence).await
     }
 
     /// What a command with this id did, if it was ever accepted.
@@ -112,8 +114,7 @@ impl EventStore {
         user_id: &str,
         command_id: &str,
     ) -> Result<Option<StoredCommand>, StoreError> {
-        let find = read::find_command(&self.pool, tenant_id, user_id, command_id);
-        in_time("look a command up", find).await
+        read::find_command(&self.database, tenant_id, user_id, command_id).await
     }
 
     /// The newest snapshot of an aggregate, if there is one that can be relied on. One of
@@ -125,8 +126,7 @@ impl EventStore {
         aggregate_id: &str,
         shape: &str,
     ) -> Result<Option<Snapshot<S>>, StoreError> {
-        let load = snapshot::load(&self.pool, aggregate_type, aggregate_id, shape);
-        in_time("load a snapshot", load).await
+        snapshot::load(&self.database, aggregate_type, aggregate_id, shape).await
     }
 
     /// Keeps `state_json`, the fold of an aggregate's events up to `version`, as its snapshot.
@@ -141,14 +141,13 @@ impl EventStore {
         shape: &str,
         state_json: &str,
     ) -> Result<(), StoreError> {
-        let save =
-            snapshot::save(&self.pool, aggregate_type, aggregate_id, version, shape, state_json);
-        in_time("save a snapshot", save).await
+        let snapshot = (version, shape, state_json);
+        snapshot::save(&self.database, aggregate_type, aggregate_id, snapshot).await
     }
 
     /// The connections, for what stands beside the log in the same database.
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
+    pub fn pool(&self) -> &Database {
+        &self.database
     }
 
     /// Appends what is waiting, then ends the batcher.

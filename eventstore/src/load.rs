@@ -8,10 +8,13 @@ use cqrs_es::Aggregate;
 use cqrs_es::persist::PersistedEventRepository;
 use postgres_es::PostgresEventRepository;
 use serde_json::Value;
-use sqlx::PgPool;
 
+use crate::database::Database;
 use crate::error::StoreError;
 use crate::read;
+
+/// Events read at once.
+const PAGE: i64 = 1000;
 
 /// A decoded event with its place in the stream.
 #[derive(Debug, Clone)]
@@ -23,23 +26,26 @@ pub struct LoadedEvent<E> {
 }
 
 pub(crate) async fn load<A: Aggregate>(
-    pool: &PgPool,
+    database: &Database,
     aggregate_id: &str,
     after: i64,
 ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
     if after == 0 {
-        whole::<A>(pool, aggregate_id).await
+        whole::<A>(database, aggregate_id).await
     } else {
-        tail::<A>(pool, aggregate_id, after).await
+        tail::<A>(database, aggregate_id, after).await
     }
 }
 
 async fn whole<A: Aggregate>(
-    pool: &PgPool,
+    database: &Database,
     aggregate_id: &str,
 ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
-    let repository = PostgresEventRepository::new(pool.clone());
-    let events = repository.get_events::<A>(aggregate_id).await.map_err(classify)?;
+    let repository = PostgresEventRepository::new((**database).clone());
+    let events = repository.get_events::<A>(aggregate_id);
+    let events = database.in_time(async { Ok(events.await) }).await;
+    let events = events.map_err(|error| StoreError::from_sqlx("load a stream", error))?;
+    let events = events.map_err(classify)?;
     let decoded = events.into_iter().map(|event| {
         let sequence = i64::try_from(event.sequence).unwrap_or(i64::MAX);
         let name = format!("{} {}", event.event_type, event.event_version);
@@ -72,13 +78,19 @@ fn classify(error: cqrs_es::persist::PersistenceError) -> StoreError {
 }
 
 async fn tail<A: Aggregate>(
-    pool: &PgPool,
+    database: &Database,
     aggregate_id: &str,
     after: i64,
 ) -> Result<Vec<LoadedEvent<A::Event>>, StoreError> {
-    let events = read::read_stream(pool, A::TYPE, aggregate_id, after, i64::MAX).await?;
-    let decoded = events
-        .iter()
-        .map(|event| Ok(LoadedEvent { sequence: event.sequence, event: event.decode()? }));
-    decoded.collect()
+    let mut loaded: Vec<LoadedEvent<A::Event>> = Vec::new();
+    loop {
+        let after = loaded.last().map_or(after, |last| last.sequence);
+        let page = read::read_stream(database, A::TYPE, aggregate_id, after, PAGE).await?;
+        for event in &page {
+            loaded.push(LoadedEvent { sequence: event.sequence, event: event.decode()? });
+        }
+        if read::is_last_page(&page, PAGE) {
+            return Ok(loaded);
+        }
+    }
 }

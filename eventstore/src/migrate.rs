@@ -1,8 +1,8 @@
 //! Migrations, embedded in the binary and reversible.
 
-use sqlx::PgPool;
 use sqlx::migrate::{Migrate, Migrator};
 
+use crate::database::Database;
 use crate::error::StoreError;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
@@ -32,9 +32,10 @@ pub struct Migration {
 }
 
 /// All migrations of this binary, and those it finds in the database, and where each stands.
-pub async fn migrations(pool: &PgPool) -> Result<Vec<Migration>, StoreError> {
-    let mut connection =
-        pool.acquire().await.map_err(|error| StoreError::from_sqlx("connect", error))?;
+pub async fn migrations(database: &Database) -> Result<Vec<Migration>, StoreError> {
+    let trouble = |error| StoreError::from_sqlx("connect", error);
+    let mut lease = database.acquire().await.map_err(trouble)?;
+    let connection = lease.connection().map_err(trouble)?;
     connection.ensure_migrations_table().await.map_err(StoreError::Migrate)?;
     let applied = connection.list_applied_migrations().await.map_err(StoreError::Migrate)?;
     let known = MIGRATOR.iter().filter(|migration| !migration.migration_type.is_down_migration());
@@ -60,11 +61,11 @@ pub async fn migrations(pool: &PgPool) -> Result<Vec<Migration>, StoreError> {
 
 /// Applies what is pending. Several processes may do so at once: the database's advisory lock
 /// lets one go first.
-pub async fn migrate_up(pool: &PgPool) -> Result<(), StoreError> {
-    MIGRATOR.run(pool).await.map_err(StoreError::Migrate)
+pub async fn migrate_up(database: &Database) -> Result<(), StoreError> {
+    MIGRATOR.run(&**database).await.map_err(StoreError::Migrate)
 }
 
 /// Takes back every migration after `version`; 0 takes back all, with all data.
-pub async fn migrate_down(pool: &PgPool, version: i64) -> Result<(), StoreError> {
-    MIGRATOR.undo(pool, version).await.map_err(StoreError::Migrate)
+pub async fn migrate_down(database: &Database, version: i64) -> Result<(), StoreError> {
+    MIGRATOR.undo(&**database, version).await.map_err(StoreError::Migrate)
 }

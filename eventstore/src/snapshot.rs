@@ -7,8 +7,9 @@
 use domain::Causes;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 
+use crate::database::Database;
 use crate::error::StoreError;
 
 /// An aggregate's state at some version.
@@ -31,12 +32,12 @@ struct Row {
 }
 
 pub(crate) async fn load<S: DeserializeOwned>(
-    pool: &PgPool,
+    database: &Database,
     aggregate_type: &str,
     aggregate_id: &str,
     shape: &str,
 ) -> Result<Option<Snapshot<S>>, StoreError> {
-    let found = find(pool, aggregate_type, aggregate_id).await?;
+    let found = find(database, aggregate_type, aggregate_id).await?;
     let Some(row) = found else { return Ok(None) };
     if row.shape != shape {
         // It may be of use to a process of another release, so it stays until one replaces it.
@@ -54,7 +55,7 @@ pub(crate) async fn load<S: DeserializeOwned>(
         Err(reason) => {
             let version = row.version;
             tracing::warn!(aggregate_type, aggregate_id, version, reason, "a snapshot is dropped");
-            if let Err(error) = delete(pool, aggregate_type, aggregate_id, &row).await {
+            if let Err(error) = delete(database, aggregate_type, aggregate_id, &row).await {
                 tracing::warn!(error = %Causes(&error), "it could not be deleted");
             }
             Ok(None)
@@ -78,7 +79,7 @@ fn verified<S: DeserializeOwned>(
 }
 
 async fn find(
-    pool: &PgPool,
+    database: &Database,
     aggregate_type: &str,
     aggregate_id: &str,
 ) -> Result<Option<Row>, StoreError> {
@@ -92,14 +93,14 @@ async fn find(
     )
     .bind(aggregate_type)
     .bind(aggregate_id)
-    .fetch_optional(pool)
+    .fetch_optional(database)
     .await
     .map_err(|error| StoreError::from_sqlx("load a snapshot", error))
 }
 
 /// Deletes the snapshot that was found, not one that has replaced it since.
 async fn delete(
-    pool: &PgPool,
+    database: &Database,
     aggregate_type: &str,
     aggregate_id: &str,
     found: &Row,
@@ -112,19 +113,17 @@ async fn delete(
     .bind(aggregate_id)
     .bind(found.version)
     .bind(&found.hash)
-    .execute(pool)
+    .execute(database)
     .await
     .map(drop)
     .map_err(|error| StoreError::from_sqlx("delete a snapshot", error))
 }
 
 pub(crate) async fn save(
-    pool: &PgPool,
+    database: &Database,
     aggregate_type: &str,
     aggregate_id: &str,
-    version: i64,
-    shape: &str,
-    state: &str,
+    (version, shape, state): (i64, &str, &str),
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO snapshots (aggregate_type, aggregate_id, version, event_id, shape, hash, state)
@@ -142,7 +141,7 @@ pub(crate) async fn save(
     .bind(shape)
     .bind(hash(aggregate_type, aggregate_id, version, shape, state))
     .bind(state)
-    .execute(pool)
+    .execute(database)
     .await
     .map(drop)
     .map_err(|error| StoreError::from_sqlx("save a snapshot", error))

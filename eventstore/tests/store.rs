@@ -29,5 +29,8 @@ mod snapshots;
 #[path = "store/support.rs"]
 mod support;
 #[cfg(test)]
+#[path = "store/trouble.rs"]
+mod trouble;
+#[cfg(test)]
 #[path = "store/writers.rs"]
 mod writers;

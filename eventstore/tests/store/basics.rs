@@ -157,7 +157,7 @@ async fn several_processes_may_migrate_at_once() {
 }
 
 /// Tables with their columns, indexes and functions, apart from the list of migrations.
-async fn schema(pool: &sqlx::PgPool) -> Vec<String> {
+async fn schema(pool: &eventstore::Database) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT table_name || '.' || column_name || ' ' || data_type || coalesce(column_default, '')
          FROM information_schema.columns

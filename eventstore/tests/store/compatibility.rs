@@ -6,14 +6,14 @@ use std::sync::Arc;
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{AggregateContext as _, EventStore as _};
 use domain::session::{
-    Context, CreateSession, NewMessage, OnBusy, SESSION, SendMessage, Session, SessionCommand,
-    SessionEvent, TurnIds, decide,
+    AttemptLimits, Context, CreateSession, NewMessage, OnBusy, SESSION, SendMessage, Session,
+    SessionCommand, SessionEvent, TurnIds, decide,
 };
 use domain::{
     Actor, ActorRole, Completion, ContentPart, Cuts, FinishReason, Message, MessageId, ModelSpec,
     Models, Role, Settings, SettingsPatch, Timing, TurnId, Usage,
 };
-use eventstore::{NewEvent, StreamAppend};
+use eventstore::{NewEvent, StoreError, StreamAppend};
 use postgres_es::PostgresEventRepository;
 
 use crate::support::{command, database, new_id, store};
@@ -27,7 +27,7 @@ async fn postgres_es_loads_what_we_appended() {
     store.append(command(vec![stream_of(&id, 0, opening)])).await.unwrap();
     store.append(command(vec![stream_of(&id, 1, rest)])).await.unwrap();
 
-    let repository = PostgresEventRepository::new(store.pool().clone());
+    let repository = PostgresEventRepository::new((**store.pool()).clone());
     let theirs = PersistedEventStore::<_, Session>::new_event_store(repository);
     let mut context = theirs.load_aggregate(&id).await.unwrap();
     let ours = Session::fold(&events);
@@ -47,6 +47,28 @@ async fn postgres_es_loads_what_we_appended() {
         let tail: Vec<_> = tail.into_iter().map(|loaded| loaded.event).collect();
         assert_eq!(tail, events[after..]);
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_not_the_end() {
+    let store = store(&database().await);
+    let id = new_id().to_string();
+    let mut stream = stream_of(&id, 0, &a_conversation());
+    stream.events[2].payload = r#"{"Gone":{}}"#.into();
+    store.append(command(vec![stream])).await.unwrap();
+    for after in [0, 1] {
+        let loaded = store.load::<Session>(&id, after).await;
+        assert!(matches!(loaded, Err(StoreError::Undecodable { sequence: 3, .. })), "{loaded:?}");
+    }
+    // Nor is trouble of the database.
+    let hide = "ALTER TABLE events RENAME COLUMN payload TO hidden";
+    sqlx::query(hide).execute(store.pool()).await.unwrap();
+    for after in [0, 3] {
+        let loaded = store.load::<Session>(&id, after).await;
+        assert!(matches!(loaded, Err(StoreError::Database { .. })), "{loaded:?}");
+    }
+    assert!(store.read_stream(SESSION, &id, 0, 9).await.is_err());
+    assert!(store.read_after(0, 9).await.is_err());
 }
 
 fn stream_of(id: &str, expected: i64, events: &[SessionEvent]) -> StreamAppend {
@@ -89,7 +111,7 @@ fn a_conversation() -> Vec<SessionEvent> {
         carry_out(send(ids), ActorRole::User);
         let turn_id = ids.turn_id;
         let worker_id = "worker-1".parse().unwrap();
-        let start = SessionCommand::StartAttempt { turn_id, worker_id, takeover: false };
+        let start = SessionCommand::StartAttempt { turn_id, worker_id, lost: None };
         carry_out(start, ActorRole::System);
         let end = if finished { complete(ids) } else { fail(ids) };
         carry_out(end, ActorRole::System);
@@ -103,6 +125,7 @@ fn context(role: ActorRole) -> Context {
         now: "2026-01-02T03:04:05.678901Z".parse().unwrap(),
         actor: Actor { tenant_id: "acme".parse().unwrap(), user_id: "ann".parse().unwrap(), role },
         models: Arc::new(Models::new(vec![model])),
+        attempts: AttemptLimits::default(),
     }
 }
 

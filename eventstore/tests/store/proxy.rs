@@ -1,11 +1,14 @@
 //! A TCP proxy that can lose a server's reply: the statement has been carried out, the
-//! connection is cut, and the client can't know.
+//! connection is cut, and the client can't know. And one behind which the server vanishes:
+//! connections stay open and say nothing.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// A text in the request whose reply shall be lost.
 type Marker = Arc<Mutex<Option<String>>>;
@@ -13,6 +16,11 @@ type Marker = Arc<Mutex<Option<String>>>;
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     marker: Marker,
+    /// Connections made before this many silences are silent for good.
+    silences: watch::Sender<u32>,
+    /// Whether new ones are, too.
+    silent: Arc<Mutex<bool>>,
+    connections: Arc<AtomicU32>,
 }
 
 impl Proxy {
@@ -21,14 +29,48 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let marker = Marker::default();
-        let theirs = Arc::clone(&marker);
+        let (silences, seen) = watch::channel(0);
+        let (silent, connections) = (Arc::<Mutex<bool>>::default(), Arc::<AtomicU32>::default());
+        let theirs = (Arc::clone(&marker), Arc::clone(&silent), Arc::clone(&connections));
         tokio::spawn(async move {
+            let (marker, silent, connections) = theirs;
             while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                tokio::spawn(relay(client, server, Arc::clone(&theirs)));
+                connections.fetch_add(1, Ordering::Relaxed);
+                let (marker, silent) = (Arc::clone(&marker), *silent.lock().unwrap());
+                let mut silences = seen.clone();
+                silences.mark_unchanged();
+                tokio::spawn(async move {
+                    let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    if silent {
+                        // Whoever connected may end it; nobody answers.
+                        drop(client.readable().await);
+                        return std::future::pending().await;
+                    }
+                    let mut ends = (client, server);
+                    tokio::select! {
+                        () = relay(&mut ends, marker) => {}
+                        _ = silences.changed() => std::future::pending().await,
+                    }
+                });
             }
         });
-        Self { address, marker }
+        Self { address, marker, silences, silent, connections }
+    }
+
+    /// From now on nothing gets through, and the connections that there are stay silent for good.
+    pub(crate) fn fall_silent(&self) {
+        *self.silent.lock().unwrap() = true;
+        self.silences.send_modify(|count| *count += 1);
+    }
+
+    /// New connections get through again.
+    pub(crate) fn let_new_ones_through(&self) {
+        *self.silent.lock().unwrap() = false;
+    }
+
+    /// How many connections there have been.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Loses the reply to the next request with `text` in it, and the connection.
@@ -42,7 +84,7 @@ impl Proxy {
     }
 }
 
-async fn relay(mut client: TcpStream, mut server: TcpStream, marker: Marker) {
+async fn relay((client, server): &mut (TcpStream, TcpStream), marker: Marker) {
     let (mut request, mut reply) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     let mut lose = false;
     loop {

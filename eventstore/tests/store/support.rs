@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use eventstore::{
-    AppendCommand, CommandRecord, EventStore, NewEvent, PoolOptions, StoreError, StreamAppend,
-    Verdict, connect, migrate_up,
+    AppendCommand, CommandRecord, Database, EventStore, NewEvent, PoolOptions, StoreError,
+    StreamAppend, Verdict, connect, migrate_up,
 };
 use local::{Postgres, PostgresOptions, TemporaryFolder};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -57,7 +57,7 @@ pub(crate) async fn empty_database() -> String {
 }
 
 /// A pool of `connections` at most.
-pub(crate) fn pool(url: &str, connections: u32) -> PgPool {
+pub(crate) fn pool(url: &str, connections: u32) -> Database {
     let options = PoolOptions { max_connections: connections, ..PoolOptions::default() };
     connect(url, &options).unwrap()
 }

@@ -65,12 +65,16 @@ pub struct Settlement {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "frames are shared by pointer, not moved about")]
 pub enum Frame {
-    /// An attempt holds the turn; its text starts from nothing.
+    /// An attempt holds the turn.
     Started {
         /// The attempt.
         attempt: u32,
         /// When.
         at: DateTime<Utc>,
+        /// Bytes of the text of the attempt before it that it goes on from; 0 if its text
+        /// starts from nothing. They are its first delta.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        continued: u64,
     },
     /// The next piece of the answer.
     Delta {
@@ -100,7 +104,8 @@ pub enum Frame {
 
 impl Frame {
     /// The sequence of an end that doesn't tell how many deltas were before it: of a failed
-    /// turn, whose text is void, and of one that was ended for its worker. It comes after
+    /// turn, whose text is void, and of one that was ended for its worker, which may have said
+    /// more than is known. It comes after
     /// every delta, and nothing before it can be missing.
     pub const LAST: u32 = 1_000_000_000;
 
@@ -108,7 +113,9 @@ impl Frame {
     pub fn ended(attempt: u32, position: i64, terminal: Terminal, settlement: Settlement) -> Self {
         let sequence = match &terminal {
             Terminal::Completed { completion, .. } => after(&completion.cuts),
-            Terminal::Cancelled { completion: Some(completion) } if !completion.cuts.is_empty() => {
+            Terminal::Cancelled { completion: Some(completion) }
+                if !completion.cuts.is_empty() && completion.stopped_by.is_none() =>
+            {
                 after(&completion.cuts)
             }
             Terminal::Cancelled { .. } | Terminal::Failed { .. } => Self::LAST,
@@ -165,6 +172,11 @@ impl Terminal {
             _ => None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn after(cuts: &Cuts) -> u32 {

@@ -194,7 +194,7 @@ impl TurnWatch {
     async fn refill(&mut self) {
         let (tenant, turn) = &self.shared.key;
         match self.broker.stored_frames(tenant, *turn).await {
-            Ok(frames) => self.ready = frames.into_iter().map(Arc::new).collect(),
+            Ok(frames) => self.ready = of_the_newest_attempt(frames).map(Arc::new).collect(),
             // The log stands in for what can't be had here.
             Err(error) => tracing::debug!(%error, %turn, "stored deltas could not be read"),
         }
@@ -204,6 +204,13 @@ impl TurnWatch {
     fn has_next(&self) -> bool {
         self.ready.iter().any(|frame| splice(&mut self.cursor.clone(), frame) == Spliced::Next)
     }
+}
+
+/// What earlier attempts said is taken back: nobody needs to hear it first.
+fn of_the_newest_attempt(frames: Vec<Frame>) -> impl Iterator<Item = Frame> {
+    let attempt = |frame: &Frame| frame.place().0;
+    let newest = frames.iter().map(attempt).max();
+    frames.into_iter().filter(move |frame| Some(attempt(frame)) == newest)
 }
 
 impl Broker {

@@ -1,4 +1,5 @@
-//! The job queue: one message a turn that waits for a worker.
+//! The job queue: invitations to claim a turn. A pool has two of them: turns whose worker was
+//! lost don't wait behind those that have not begun.
 
 use std::time::Duration;
 
@@ -15,15 +16,17 @@ use crate::connection::Broker;
 use crate::error::BrokerError;
 use crate::{streams, subjects};
 
-/// How long a job may go without a sign of life before another worker gets it.
-const ACK_WAIT: Duration = Duration::from_secs(30);
-/// How long one pull request waits at the server.
-const PULL: Duration = Duration::from_secs(10);
+/// How long a worker may take to claim a turn before another one gets its job.
+const ACK_WAIT: Duration = Duration::from_secs(3);
+/// How long one pull request waits at the server: less than a lease lasts, so that a worker which
+/// is frozen asks for nothing any more by the time that its turns are dealt out again.
+const PULL: Duration = Duration::from_secs(2);
 
 /// How long an acknowledgement may wait for room in the client's queue.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// A turn to be worked on.
+/// A turn to be claimed. It comes at least once; that two workers never hold the same turn is
+/// the log's affair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Whose it is.
@@ -32,17 +35,24 @@ pub struct Job {
     pub session_id: SessionId,
     /// The turn.
     pub turn_id: TurnId,
+    /// The attempt that it may be taken from: its worker gives no sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u32>,
 }
 
 impl Broker {
-    /// Queues `job`. `round` tells a deliberate repeat from an accidental one.
-    pub async fn publish_job(&self, pool: &str, job: &Job, round: &str) -> Result<(), BrokerError> {
+    /// Queues `job`. The same `id` within a minute is the same message.
+    pub async fn publish_job(
+        &self,
+        pool: &str,
+        job: &Job,
+        urgent: bool,
+        id: String,
+    ) -> Result<(), BrokerError> {
         let body = serde_json::to_vec(job).map_err(BrokerError::unavailable("encode a job"))?;
-        let message = PublishMessage::build()
-            .payload(body.into())
-            .message_id(format!("{}:{round}", job.turn_id));
+        let message = PublishMessage::build().payload(body.into()).message_id(id);
         self.jetstream
-            .send_publish(subjects::job(pool), message)
+            .send_publish(subjects::job(pool, urgent), message)
             .await
             .map_err(BrokerError::unavailable("queue a job"))?
             .await
@@ -50,23 +60,32 @@ impl Broker {
         Ok(())
     }
 
-    /// Jobs that wait or are in work, in all pools.
-    pub async fn standing_jobs(&self) -> Result<u64, BrokerError> {
-        let doing = "count jobs";
-        let stream = self
-            .jetstream
-            .get_stream(streams::JOBS)
-            .await
-            .map_err(BrokerError::unavailable(doing))?;
-        Ok(stream.cached_info().state.messages)
+    /// Jobs of `pool` that wait for a worker to take them.
+    pub async fn waiting_jobs(&self, pool: &str) -> Result<u64, BrokerError> {
+        let mut waiting = 0;
+        for urgent in [true, false] {
+            let mut consumer = self.job_consumer(pool, urgent).await?;
+            let info = consumer.info().await.map_err(BrokerError::unavailable("count jobs"))?;
+            waiting += info.num_pending;
+        }
+        Ok(waiting)
     }
 
-    /// The queue of `pool`; its consumer is made if missing.
-    pub async fn job_queue(&self, pool: &str) -> Result<JobQueue, BrokerError> {
-        let name = format!("workers-{}", subjects::token(pool));
+    /// One of the queues of `pool`; its consumer is made if missing.
+    pub async fn job_queue(&self, pool: &str, urgent: bool) -> Result<JobQueue, BrokerError> {
+        let consumer = self.job_consumer(pool, urgent).await?;
+        Ok(JobQueue { consumer, reconnects: self.reconnects() })
+    }
+
+    async fn job_consumer(
+        &self,
+        pool: &str,
+        urgent: bool,
+    ) -> Result<Consumer<pull::Config>, BrokerError> {
+        let name = format!("{}-{}", if urgent { "urgent" } else { "next" }, subjects::token(pool));
         let config = pull::Config {
             durable_name: Some(name.clone()),
-            filter_subject: subjects::job(pool),
+            filter_subject: subjects::job(pool, urgent),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             // Attempts are counted in the log, not here.
@@ -75,12 +94,10 @@ impl Broker {
             max_waiting: 4096,
             ..pull::Config::default()
         };
-        let consumer = self
-            .jetstream
+        self.jetstream
             .create_consumer_on_stream(config, streams::JOBS)
             .await
-            .map_err(BrokerError::unavailable("open a job queue"))?;
-        Ok(JobQueue { consumer, reconnects: self.reconnects() })
+            .map_err(BrokerError::unavailable("open a job queue"))
     }
 }
 
@@ -91,10 +108,10 @@ pub struct JobQueue {
 }
 
 impl JobQueue {
-    /// Hands up to `most` jobs to `take`, one by one as they come; returns when they are used
-    /// up, after ten seconds, when the connection was made anew (the server has forgotten that
-    /// we wait), or at `stop`. Asking for as many as can be
-    /// worked on now leaves the rest to other workers.
+    /// Hands up to `most` jobs to `take`, one by one as they come; returns when they are used up,
+    /// after two seconds, when the connection was made anew (the server has forgotten that we
+    /// wait), or at `stop`. Asking for as many as can be worked on now leaves the rest to other
+    /// workers.
     pub async fn pull(
         &mut self,
         most: usize,
@@ -154,22 +171,7 @@ pub struct ReceivedJob {
 }
 
 impl ReceivedJob {
-    /// How often it was handed out, this time included.
-    pub fn deliveries(&self) -> u64 {
-        self.message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1))
-    }
-
-    /// A sign of life; call it at least every third of [`ReceivedJob::lease`].
-    pub async fn progress(&self) {
-        Self::settle(&self.message, AckKind::Progress).await;
-    }
-
-    /// How long the job stays ours without a sign of life.
-    pub fn lease() -> Duration {
-        ACK_WAIT
-    }
-
-    /// It is done; the log says so.
+    /// Nothing is left to do: the log says who holds the turn, or that it has ended.
     pub async fn done(self) {
         Self::settle(&self.message, AckKind::Ack).await;
     }

@@ -19,7 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Broker {
     /// Every frame of `turn` that is still held, oldest first.
-    pub(crate) async fn stored_frames(
+    ///
+    /// # Errors
+    /// When NATS doesn't give them within two seconds.
+    pub async fn stored_frames(
         &self,
         tenant: &TenantId,
         turn: TurnId,

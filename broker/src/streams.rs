@@ -52,7 +52,7 @@ fn jobs() -> Config {
         subjects: vec![subjects::ALL_JOBS.to_owned()],
         storage: StorageType::File,
         retention: RetentionPolicy::WorkQueue,
-        // A full queue refuses: the turn stays queued in Postgres and the sweeper comes back.
+        // A full queue refuses: the turn stays queued in Postgres and is dealt again.
         discard: DiscardPolicy::New,
         max_age: 24 * 60 * MINUTE,
         max_bytes: GIB,

@@ -13,8 +13,9 @@ pub(crate) fn event(tenant: &str, aggregate_type: &str, aggregate_id: &str) -> S
     format!("ev.{}.{}.{}", token(tenant), token(aggregate_type), token(aggregate_id))
 }
 
-pub(crate) fn job(pool: &str) -> String {
-    format!("job.{}", token(pool))
+pub(crate) fn job(pool: &str, urgent: bool) -> String {
+    let pool = token(pool);
+    if urgent { format!("job.{pool}.urgent") } else { format!("job.{pool}.next") }
 }
 
 pub(crate) fn delta(tenant: &TenantId, turn: TurnId) -> String {

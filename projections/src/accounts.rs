@@ -9,7 +9,9 @@ use domain::quota::{Account, QUOTA, QuotaEvent};
 use domain::{AccountId, TenantId, UserId};
 use eventstore::Position;
 
-pub use queries::{AccountCursor, ExpiredHold, expired_holds, get_account, list_accounts};
+pub use queries::{
+    AccountCursor, OpenHold, expired_holds, get_account, list_accounts, orphaned_holds,
+};
 
 use crate::projection::{AccountFact, Fact, FoldError, Projection, Touched, row, storable};
 use crate::read_model::ReadModel;

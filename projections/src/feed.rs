@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use broker::{Broker, EventFeed, EventMessage};
-use eventstore::{EventStore, Position, RecordedEvent, StoreError};
+use eventstore::{EventStore, Position, RecordedEvent, StoreError, is_last_page};
 use futures::FutureExt;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
@@ -190,7 +190,7 @@ impl Feed {
         loop {
             let position = self.position.unwrap_or_default();
             let events = self.store.read_after(position, PAGE).await?;
-            let whole = length(&events) < PAGE;
+            let whole = is_last_page(&events, PAGE);
             if !events.is_empty() {
                 self.set_live(false);
                 self.hand_on(events);

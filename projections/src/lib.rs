@@ -44,7 +44,7 @@ mod turns;
 mod usage_daily;
 
 pub use accounts::{
-    AccountCursor, AccountRow, ExpiredHold, expired_holds, get_account, list_accounts,
+    AccountCursor, AccountRow, OpenHold, expired_holds, get_account, list_accounts, orphaned_holds,
 };
 pub use messages::{HistoryMessage, MessageCursor, MessageOrder, MessageRow, list_messages};
 pub use positions::{Health, Positions, ProjectionHealth, WaitError};
@@ -58,7 +58,10 @@ pub use transactions::{
     RepriceScope, Repriceable, TransactionCursor, TransactionFilter, TransactionKind,
     TransactionRow, list_transactions, repriceable,
 };
-pub use turns::{TurnDetail, TurnRow, get_turn, next_turn, queued_turns, unfinished_turns};
+pub use turns::{
+    AbandonedAttempt, TurnDetail, TurnRow, UnfinishedTurn, ended_turns, get_turn, next_turn,
+    unfinished_turns, waiting_turns,
+};
 pub use usage_daily::{
     PeakDay, Statistics, UsageGroup, UsageLine, UsageRow, UsageScope, UsageTotals, statistics,
     usage,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use eventstore::{Position, StoreError};
-use sqlx::PgPool;
+use eventstore::{Database, Position, StoreError};
 use tokio::sync::{Mutex, watch};
 
 use crate::read_model::ReadModel;
@@ -35,7 +34,7 @@ pub struct Positions {
 }
 
 struct Known {
-    pool: PgPool,
+    pool: Database,
     seen: [AtomicI64; ReadModel::ALL.len()],
     troubled: [AtomicBool; ReadModel::ALL.len()],
     /// Wakes those who wait in this process.
@@ -75,7 +74,7 @@ pub struct ProjectionHealth {
 
 impl Positions {
     /// Nothing is known yet.
-    pub fn new(pool: PgPool) -> Self {
+    pub fn new(pool: Database) -> Self {
         let known = Known {
             pool,
             seen: Default::default(),

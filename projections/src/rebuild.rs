@@ -80,7 +80,8 @@ async fn run<P: Projection>(
     progress: Progress<'_>,
 ) -> Result<Option<Rebuilt>, StoreError> {
     // A connection of its own: it holds the lock, which ends with it.
-    let mut connection = store.pool().acquire().await.map_err(failed)?.detach();
+    let lease = store.pool().acquire().await.map_err(failed)?;
+    let mut connection = lease.detach().map_err(failed)?;
     if !swap::prepare(&mut connection, LOCK, P::MODEL).await.map_err(failed)? {
         return Ok(None);
     }

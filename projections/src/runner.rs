@@ -4,7 +4,7 @@ mod apply;
 mod pace;
 
 use broker::Broker;
-use eventstore::{EventStore, Position, StoreError};
+use eventstore::{EventStore, Position, StoreError, is_last_page};
 use sqlx::PgConnection;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::task::JoinSet;
@@ -173,7 +173,7 @@ impl<P: Projection> Runner<P> {
         }
         if self.behind {
             let page = self.context.store.read_after(position, PAGE).await?;
-            self.behind = i64::try_from(page.len()).is_ok_and(|length| length == PAGE);
+            self.behind = !is_last_page(&page, PAGE);
             return Ok(Some(vec![Event::decode_all(page)]));
         }
         Ok(cancel.run_until_cancelled(self.listen()).await.flatten())

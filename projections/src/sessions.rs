@@ -114,6 +114,7 @@ fn concerns_the_turn_alone(event: &SessionEvent) -> bool {
         event,
         SessionEvent::AttemptStarted { .. }
             | SessionEvent::AttemptReleased { .. }
+            | SessionEvent::AttemptAbandoned { .. }
             | SessionEvent::CancelRequested { .. }
     )
 }
@@ -184,6 +185,7 @@ fn change(row: &mut SessionRow, event: &SessionEvent, position: Position) -> Res
         | SessionEvent::SessionDeleted { .. }
         | SessionEvent::AttemptStarted { .. }
         | SessionEvent::AttemptReleased { .. }
+        | SessionEvent::AttemptAbandoned { .. }
         | SessionEvent::CancelRequested { .. } => return Ok(()),
     }
     row.updated_at = event.at();

@@ -1,7 +1,7 @@
 //! Where the projections stand, for operators and tests.
 
-use eventstore::{Position, StoreError};
-use sqlx::{FromRow, PgPool};
+use eventstore::{Database, Position, StoreError};
+use sqlx::FromRow;
 
 /// Where a projection stands.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, serde::Serialize)]
@@ -38,7 +38,7 @@ pub struct ParkedStream {
 }
 
 /// All projections.
-pub async fn list(pool: &PgPool) -> Result<Vec<ProjectionStatus>, StoreError> {
+pub async fn list(pool: &Database) -> Result<Vec<ProjectionStatus>, StoreError> {
     sqlx::query_as(
         "SELECT c.name, c.position, h.head, h.head - c.position AS lag,
                 (SELECT count(*) FROM parked_events p WHERE p.projection = c.name) AS parked
@@ -51,7 +51,7 @@ pub async fn list(pool: &PgPool) -> Result<Vec<ProjectionStatus>, StoreError> {
 }
 
 /// Up to `limit` parked streams, with what stopped each.
-pub async fn parked_streams(pool: &PgPool, limit: u32) -> Result<Vec<ParkedStream>, StoreError> {
+pub async fn parked_streams(pool: &Database, limit: u32) -> Result<Vec<ParkedStream>, StoreError> {
     sqlx::query_as(
         "SELECT DISTINCT ON (projection, aggregate_type, aggregate_id)
                 projection, aggregate_type, aggregate_id, position, event_type, error,

@@ -4,7 +4,7 @@ pub(crate) mod accounts;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::quota::{QUOTA, QuotaEvent};
-use domain::session::{SESSION, SessionEvent, TurnError};
+use domain::session::{SESSION, SessionEvent, TurnError, WORKER_LOST};
 use domain::{
     AccountId, Completion, ContentPart, Cuts, FinishReason, Message, MessageId, Role, SessionId,
     Settings, Timing, TurnId, Usage,
@@ -88,7 +88,13 @@ pub(crate) fn started(turn_id: u128, attempt: u32) -> SessionEvent {
 }
 
 pub(crate) fn released(turn_id: u128, attempt: u32) -> SessionEvent {
-    SessionEvent::AttemptReleased { turn_id: turn(turn_id), attempt, at: at(5) }
+    SessionEvent::AttemptReleased { turn_id: turn(turn_id), attempt, usage: None, at: at(5) }
+}
+
+pub(crate) fn abandoned(turn_id: u128, attempt: u32) -> SessionEvent {
+    let error = TurnError { code: WORKER_LOST.to_owned(), message: "it was gone".to_owned() };
+    let (turn_id, usage) = (turn(turn_id), completion(0, "").usage);
+    SessionEvent::AttemptAbandoned { turn_id, attempt, error, reached: 5, usage, at: at(6) }
 }
 
 pub(crate) fn completed(turn_id: u128, answer: u128, text: &str) -> SessionEvent {

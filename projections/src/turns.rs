@@ -1,5 +1,7 @@
 //! Turns and how they went. The answer's text stands in the messages and not here too.
 
+#[cfg(test)]
+mod database_tests;
 mod queries;
 #[cfg(test)]
 mod tests;
@@ -12,14 +14,33 @@ use domain::{
     TurnId, Usage, WorkerId,
 };
 use eventstore::Position;
+use serde::{Deserialize, Serialize};
 
-pub use queries::{TurnDetail, get_turn, next_turn, queued_turns, unfinished_turns};
+pub use queries::{
+    TurnDetail, UnfinishedTurn, ended_turns, get_turn, next_turn, unfinished_turns, waiting_turns,
+};
 
 use crate::projection::{
     AccountFact, Fact, FoldError, Projection, SessionFact, Touched, row, storable, tenant,
 };
 use crate::read_model::ReadModel;
 use crate::rows::Rows;
+
+/// The code of an attempt whose worker had to stop, in good order.
+const RELEASED: &str = "released";
+
+/// An attempt that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbandonedAttempt {
+    /// Its number.
+    pub attempt: u32,
+    /// Why.
+    pub code: String,
+    /// What it used. The user doesn't pay for it.
+    pub usage: Usage,
+    /// When it was given up.
+    pub at: DateTime<Utc>,
+}
 
 row! {
     /// A turn. Those of a deleted session have no row; a cleared history leaves them.
@@ -38,6 +59,8 @@ row! {
         pub status: TurnStatus,
         /// Attempts started so far.
         pub attempt: u32,
+        /// Those that came to nothing.
+        pub abandoned: Vec<AbandonedAttempt>,
         /// Who made the last one; none while the turn waits for the next.
         pub worker_id: Option<WorkerId>,
         /// The model asked for.
@@ -78,6 +101,12 @@ row! {
 }
 
 impl TurnRow {
+    fn queue(&mut self, at: DateTime<Utc>) {
+        self.status = TurnStatus::Queued;
+        self.worker_id = None;
+        self.queued_at = at;
+    }
+
     fn end(&mut self, status: TurnStatus, attempt: u32, at: DateTime<Utc>) {
         self.status = status;
         self.attempt = attempt;
@@ -143,6 +172,7 @@ fn changed(event: &SessionEvent) -> Option<TurnId> {
     match event {
         SessionEvent::AttemptStarted { turn_id, .. }
         | SessionEvent::AttemptReleased { turn_id, .. }
+        | SessionEvent::AttemptAbandoned { turn_id, .. }
         | SessionEvent::TurnCompleted { turn_id, .. }
         | SessionEvent::TurnFailed { turn_id, .. }
         | SessionEvent::CancelRequested { turn_id, .. }
@@ -165,6 +195,7 @@ fn requested(fact: &SessionFact<'_>) -> Result<TurnRow, FoldError> {
         answer_id: *answer_id,
         status: TurnStatus::Queued,
         attempt: 0,
+        abandoned: Vec::new(),
         worker_id: None,
         model: settings.model.as_deref().map(storable),
         pool: storable(pool),
@@ -194,10 +225,17 @@ fn change(row: &mut TurnRow, event: &SessionEvent, position: Position) {
             row.worker_id = Some(worker_id.clone());
             row.started_at = Some(*at);
         }
-        SessionEvent::AttemptReleased { at, .. } => {
-            row.status = TurnStatus::Queued;
-            row.worker_id = None;
-            row.queued_at = *at;
+        SessionEvent::AttemptReleased { attempt, usage, at, .. } => {
+            row.queue(*at);
+            if let Some(usage) = *usage {
+                let (attempt, code) = (*attempt, RELEASED.to_owned());
+                row.abandoned.push(AbandonedAttempt { attempt, code, usage, at: *at });
+            }
+        }
+        SessionEvent::AttemptAbandoned { attempt, error, usage, at, .. } => {
+            row.queue(*at);
+            let (attempt, code, usage) = (*attempt, storable(&error.code), *usage);
+            row.abandoned.push(AbandonedAttempt { attempt, code, usage, at: *at });
         }
         SessionEvent::TurnCompleted { attempt, finish_reason, completion, at, .. } => {
             row.end(TurnStatus::Completed, *attempt, *at);

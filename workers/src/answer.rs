@@ -3,10 +3,12 @@
 //! The first piece goes out at once; later ones are held together for a moment, so that a
 //! fast model doesn't cost a message a token.
 
+mod outbox;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use broker::{Delta, Frame, ToolCallDelta};
+use broker::{Frame, ToolCallDelta};
 use chrono::{DateTime, Utc};
 use domain::session::{Prompt, Turn};
 use domain::{
@@ -14,6 +16,7 @@ use domain::{
 };
 use tokio::time::Instant;
 
+use self::outbox::Outbox;
 use crate::provider::Chunk;
 
 /// The highest index of a tool call: beyond it they fall together, whatever a provider says.
@@ -52,8 +55,10 @@ pub(crate) struct Answer {
     tool_calls: BTreeMap<u32, ToolCall>,
     usage: Option<Usage>,
     finish_reason: Option<FinishReason>,
+    /// Bytes of `text` that it had from the attempt before.
+    given: usize,
     /// What was taken in but not sent.
-    pending: Delta,
+    outbox: Outbox,
     last_sent: Option<Instant>,
     cuts: Cuts,
 }
@@ -77,10 +82,18 @@ impl Answer {
             tool_calls: BTreeMap::new(),
             usage: None,
             finish_reason: None,
-            pending: Delta::default(),
+            given: 0,
+            outbox: Outbox::default(),
             last_sent: None,
             cuts: Cuts::default(),
         }
+    }
+
+    /// Begins with the text of an earlier attempt, which becomes the first frame.
+    pub(crate) fn go_on_from(&mut self, prefix: String) {
+        self.given = prefix.len();
+        self.text.clone_from(&prefix);
+        self.outbox.whole(prefix);
     }
 
     /// Takes a chunk in.
@@ -89,12 +102,12 @@ impl Answer {
             Chunk::Text(text) => {
                 let text = without_nul(text);
                 self.text.push_str(&text);
-                self.pending.text.push_str(&text);
+                self.outbox.text(&text);
             }
             Chunk::Reasoning(text) => {
                 let text = without_nul(text);
                 self.reasoning.push_str(&text);
-                self.pending.reasoning.push_str(&text);
+                self.outbox.reasoning(&text);
             }
             Chunk::ToolCall { index, id, name, arguments } => {
                 self.tool_call(ToolCallDelta {
@@ -107,14 +120,14 @@ impl Answer {
             Chunk::Finish(reason) => self.finish_reason = self.finish_reason.or(Some(reason)),
             Chunk::Usage(usage) => self.usage = Some(usage),
         }
-        if !self.is_sent() {
+        if !self.outbox.is_empty() {
             self.first_delta.get_or_insert_with(Instant::now);
         }
     }
 
     /// When what is pending has to go out; none if nothing is.
     pub(crate) fn due(&self) -> Option<Instant> {
-        if self.is_sent() {
+        if self.outbox.is_empty() {
             return None;
         }
         Some(self.last_sent.map_or_else(Instant::now, |last| last + self.interval))
@@ -122,11 +135,7 @@ impl Answer {
 
     /// The next frame, with all that is pending.
     pub(crate) fn frame(&mut self) -> Option<Frame> {
-        if self.is_sent() {
-            return None;
-        }
-        let mut delta = std::mem::take(&mut self.pending);
-        delta.offset = (self.text.len() - delta.text.len()) as u64;
+        let delta = self.outbox.take()?;
         self.cuts.push(delta.text.len(), delta.reasoning.len(), &delta.tool_calls);
         self.last_sent = Some(Instant::now());
         Some(Frame::Delta { attempt: self.attempt, sequence: self.sequence(), delta })
@@ -149,7 +158,7 @@ impl Answer {
 
     /// About how many tokens the answer has so far.
     pub(crate) fn estimated_tokens(&self) -> u32 {
-        tokens::usual(self.bytes())
+        tokens::usual(self.brought())
     }
 
     /// What was used, by the provider's count if it can be true, or else our estimate. Of an
@@ -166,12 +175,22 @@ impl Answer {
     fn estimated_usage(&self, prompt: &Prompt) -> Usage {
         let began = self.first_delta.is_some() || self.finish_reason.is_some();
         Usage {
-            prompt_tokens: if began { tokens::usual(bytes_of(prompt)) } else { 0 },
+            prompt_tokens: if began { tokens::usual(bytes_of(prompt) + self.given) } else { 0 },
             completion_tokens: self.estimated_tokens().min(self.longest),
             reasoning_tokens: tokens::usual(self.reasoning.len()).min(self.longest),
             cached_tokens: 0,
             estimated: true,
         }
+    }
+
+    /// Bytes of the answer that this attempt itself has brought.
+    pub(crate) fn brought(&self) -> usize {
+        self.bytes() - self.given
+    }
+
+    /// The answer's text, if it is nothing but text.
+    pub(crate) fn into_plain_text(self) -> Option<String> {
+        (self.reasoning.is_empty() && self.tool_calls.is_empty()).then_some(self.text)
     }
 
     fn bytes(&self) -> usize {
@@ -241,13 +260,7 @@ impl Answer {
             call.name.push_str(name);
         }
         call.arguments.push_str(&delta.arguments);
-        self.pending.tool_calls.push(delta);
-    }
-
-    fn is_sent(&self) -> bool {
-        self.pending.text.is_empty()
-            && self.pending.reasoning.is_empty()
-            && self.pending.tool_calls.is_empty()
+        self.outbox.tool_call(delta);
     }
 }
 

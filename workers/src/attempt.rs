@@ -4,35 +4,33 @@
 //! from the attempt that holds it. Everything else may be lost or come twice.
 
 mod claim;
+mod earlier;
 mod ending;
 mod hold;
 
-use std::collections::hash_map::Entry;
 use std::future::Future;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Frame, Job, ReceivedJob, Settlement, Terminal};
 use commands::{Caller, CommandError, Executed};
-use domain::TurnId;
 use domain::session::{SessionCommand, TurnStatus};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::claim::{Claim, claim};
 use crate::answer::Answer;
+use crate::catalog::Answering;
+use crate::in_work::Reach;
 use crate::provider::{Chunk, ChunkStream, CompletionRequest, ProviderError};
 use crate::worker::Deps;
 
 /// How soon the end of an answer follows its last words.
 const AT_ITS_END: Duration = Duration::from_millis(200);
+/// Without being told to, an attempt looks into the log this often.
+const LOOK: Duration = Duration::from_secs(5);
 /// Before a turn is tried again that waits for an earlier one to stop.
 const SOON: Duration = Duration::from_millis(100);
-/// Before a job is tried again that failed for want of a database.
-const LATER: Duration = Duration::from_secs(2);
-/// Before a job is tried again that failed for a reason which doesn't pass by itself.
-const MUCH_LATER: Duration = Duration::from_secs(60);
 
 /// How the model's answer ended, as the worker sees it.
 enum End {
@@ -46,109 +44,92 @@ enum End {
     Lost,
 }
 
-/// What became of a job.
+/// What became of an attempt.
 enum Fate {
-    /// The log says how it ended, or that it is none of ours.
+    /// Nothing is left to do here: the log says what came of it.
     Done,
-    /// Somebody shall try again.
-    HandBack(Duration),
     /// The turn had ended without us.
     TooLate,
-    /// The job came again and is in other hands.
-    Theirs,
 }
 
-/// Works on a job and settles it.
+/// Takes the turn of a job, and sees it through. With the claim the job has done its duty:
+/// from then on the log and the worker's lease tell who is at the turn.
 #[tracing::instrument(name = "turn.work", skip_all, fields(turn.id = %received.job.turn_id))]
 pub(crate) async fn work(deps: &Arc<Deps>, received: ReceivedJob) {
-    let turn_id = received.job.turn_id;
-    let stop = CancellationToken::new();
-    if is_running(deps, turn_id, &stop) {
-        // The turn is in work here. A job of its own is one too many; one that came again,
-        // since the queue missed our signs of life, is the very job of that work.
-        if received.deliveries() == 1 {
-            received.done().await;
-        }
-        return;
-    }
-    let fate = see_through(deps, &received, &stop).await;
-    lock(deps).remove(&turn_id);
-    match fate {
-        Fate::Done | Fate::TooLate => received.done().await,
-        Fate::HandBack(pause) => received.hand_back(pause).await,
-        // Settling it here would settle it for them too.
-        Fate::Theirs => {}
-    }
-}
-
-fn lock(
-    deps: &Deps,
-) -> std::sync::MutexGuard<'_, std::collections::HashMap<TurnId, CancellationToken>> {
-    deps.running.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Notes that the turn is in work here, with the token that stops it, unless it is already.
-fn is_running(deps: &Deps, turn_id: TurnId, stop: &CancellationToken) -> bool {
-    match lock(deps).entry(turn_id) {
-        Entry::Occupied(_) => true,
-        Entry::Vacant(place) => {
-            place.insert(stop.clone());
-            false
-        }
-    }
-}
-
-async fn see_through(deps: &Arc<Deps>, received: &ReceivedJob, stop: &CancellationToken) -> Fate {
-    let job = &received.job;
-    if deps.abandon.is_cancelled() {
-        return Fate::HandBack(Duration::ZERO);
-    }
-    let mut claimed = match claim(deps, received).await {
-        Ok(Some(claimed)) => claimed,
-        Ok(None) => return Fate::Done,
-        Err(fate) => return fate,
+    let Some(at_work) = deps.work.begin(received.job.turn_id) else {
+        return received.done().await;
     };
+    if deps.abandon.is_cancelled() {
+        return received.hand_back(Duration::ZERO).await;
+    }
+    let job = received.job.clone();
+    match claim(deps, &job).await {
+        Ok(claimed) => {
+            received.done().await;
+            if let Some(claimed) = claimed {
+                see_through(deps, &job, claimed, &at_work.reach).await;
+            }
+        }
+        Err(pause) => received.hand_back(pause).await,
+    }
+}
+
+async fn see_through(deps: &Arc<Deps>, job: &Job, mut claimed: Claim, reach: &Reach) {
     let longest = claimed.turn.settings.max_tokens;
     let interval = deps.options.delta_interval;
     let mut answer = Answer::new(claimed.attempt, interval, claimed.context, longest);
-    let started = Frame::Started { attempt: claimed.attempt, at: claimed.started_at };
+    let prefix = claimed.request.prefix.clone().unwrap_or_default();
+    let started = Frame::Started {
+        attempt: claimed.attempt,
+        at: claimed.started_at,
+        continued: prefix.len() as u64,
+    };
     deps.broker.publish_frame(&job.tenant_id, job.turn_id, &started).await;
-    let end = run_model(deps, received, &mut claimed, &mut answer, stop).await;
+    answer.go_on_from(prefix);
+    publish(deps, job, &mut answer).await;
+    let end = run_model(deps, job, &mut claimed, &mut answer, reach).await;
     if matches!(end, End::Lost) {
-        return Fate::Theirs;
+        return;
     }
-    if let Some(frame) = answer.frame() {
-        deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
-    }
+    publish(deps, job, &mut answer).await;
     let fate = match ending::closing_command(deps, job, &claimed, &answer, end) {
-        Some(command) => ending::finish(deps, received, &command).await,
-        None => ending::release(deps, job, claimed.attempt).await,
+        Some(command) => ending::finish(deps, job, &command).await,
+        None => {
+            let partial = (answer.brought() > 0).then(|| claimed.completion(deps, &answer));
+            ending::release(deps, job, claimed.attempt, partial).await
+        }
     };
     if matches!(fate, Fate::TooLate) {
         ending::settle(deps, job, Some(answer.usage(&claimed.prompt))).await;
     }
-    fate
+}
+
+/// Sends out all that is pending.
+async fn publish(deps: &Deps, job: &Job, answer: &mut Answer) {
+    while let Some(frame) = answer.frame() {
+        deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
+    }
 }
 
 /// Streams the answer into `answer` and onto NATS until it ends, one way or another.
 async fn run_model(
     deps: &Deps,
-    received: &ReceivedJob,
+    job: &Job,
     claimed: &mut Claim,
     answer: &mut Answer,
-    stop: &CancellationToken,
+    reach: &Reach,
 ) -> End {
     // One future for the whole attempt: begun anew for each chunk it would never get far.
-    let mut alive = std::pin::pin!(keep_alive(deps, received, claimed.attempt));
+    let mut watch = std::pin::pin!(watch_the_log(deps, job, claimed.attempt, reach));
     let starting = start(deps, &claimed.request);
     let mut chunks = tokio::select! {
         started = starting => match started {
-            Ok(chunks) => chunks,
+            Ok(answering) => answering.chunks,
             Err(error) => return End::Failed(error),
         },
-        () = stop.cancelled() => return End::Stopped,
+        () = reach.stop.cancelled() => return End::Stopped,
         () = deps.abandon.cancelled() => return End::Abandoned,
-        end = &mut alive => return end,
+        end = &mut watch => return end,
     };
     let hold = &mut claimed.hold;
     loop {
@@ -164,15 +145,12 @@ async fn run_model(
         let (has_room, renew_at) = (hold.has_room(tokens), hold.renew_at());
         tokio::select! {
             biased;
-            () = stop.cancelled() => return End::Stopped,
-            () = deps.abandon.cancelled() => return End::Abandoned,
-            end = &mut alive => return end,
-            () = until(answer.due()) => {
-                if let Some(frame) = answer.frame() {
-                    let job = &received.job;
-                    deps.broker.publish_frame(&job.tenant_id, job.turn_id, &frame).await;
-                }
+            () = reach.stop.cancelled() => return counted(&mut chunks, answer, End::Stopped),
+            () = deps.abandon.cancelled() => {
+                return counted(&mut chunks, answer, End::Abandoned);
             }
+            end = &mut watch => return counted(&mut chunks, answer, end),
+            () = until(answer.due()) => publish(deps, job, answer).await,
             () = until(renew_at) => {}
             () = hold.settled() => {}
             chunk = chunks.next(), if has_room => match chunk {
@@ -182,6 +160,14 @@ async fn run_model(
             },
         }
     }
+}
+
+/// `end`, with the provider's count of the words that were taken in last, where that came with them.
+fn counted(chunks: &mut ChunkStream, answer: &mut Answer, end: End) -> End {
+    if let Some(Some(Ok(count @ Chunk::Usage(_)))) = chunks.next().now_or_never() {
+        answer.push(count);
+    }
+    end
 }
 
 /// Whether the answer is at its end: a fast model's last words may come with all that is held.
@@ -195,9 +181,10 @@ async fn ends(chunks: &mut ChunkStream, answer: &mut Answer) -> bool {
     }
 }
 
-async fn start(deps: &Deps, request: &CompletionRequest) -> Result<ChunkStream, ProviderError> {
+async fn start(deps: &Deps, request: &CompletionRequest) -> Result<Answering, ProviderError> {
     let current = deps.bus.catalog().current();
-    deps.providers.complete(&current.catalog, request).await
+    let answering = deps.providers.complete(&current.catalog, request).await?;
+    Ok(answering)
 }
 
 async fn until(due: Option<Instant>) {
@@ -207,16 +194,13 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Signs of life for the queue, and a look into the log, in case a stop signal was lost.
-/// Returns only when the attempt is to end.
-async fn keep_alive(deps: &Deps, received: &ReceivedJob, attempt: u32) -> End {
-    let mut alive = tokio::time::interval(ReceivedJob::lease() / 3);
-    alive.reset();
+/// Looks into the log from time to time, and when there is reason to: a stop signal may have
+/// been lost, or the lease. Returns only when the attempt is to end.
+async fn watch_the_log(deps: &Deps, job: &Job, attempt: u32, reach: &Reach) -> End {
     loop {
-        alive.tick().await;
-        received.progress().await;
-        let Ok(session) = deps.bus.load(received.job.session_id).await else { continue };
-        match session.turn(received.job.turn_id) {
+        drop(tokio::time::timeout(LOOK, reach.look.notified()).await);
+        let Ok(session) = deps.bus.load(job.session_id).await else { continue };
+        match session.turn(job.turn_id) {
             Some(turn) if turn.status == TurnStatus::Running && turn.attempt == attempt => {
                 if turn.cancel_requested_at.is_some() {
                     return End::Stopped;

@@ -1,11 +1,13 @@
-//! What works in the background: the LLM worker and its providers, the relay, the sweeper,
-//! webhooks.
+//! What works in the background: the LLM worker and its providers, the relay with the
+//! dispatcher, webhooks.
 
 mod answer;
 mod attempt;
 pub mod catalog;
+mod dispatch;
+mod in_work;
+mod lease;
 pub mod provider;
 pub mod relay;
-mod sweeper;
 pub mod webhooks;
 pub mod worker;

@@ -1,20 +1,23 @@
 //! The LLM worker: takes jobs, as many at once as it has room for, and sees each through.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, BrokerError, JobQueue, ReceivedJob};
 use commands::CommandBus;
-use domain::{Causes, TurnId, WorkerId};
+use domain::{Causes, WorkerId};
+use eventstore::EventStore;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt;
 use crate::catalog::Providers;
+use crate::in_work::InWork;
+use crate::lease;
 
 /// Between tries while NATS is away.
 const RETRY: Duration = Duration::from_millis(500);
@@ -22,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// Its name in the log.
+    /// Its name in the log; no other process may ever have the same.
     pub id: WorkerId,
     /// Turns at once, for each pool.
     pub concurrency: usize,
@@ -36,14 +39,15 @@ pub(crate) struct Deps {
     pub(crate) broker: Broker,
     pub(crate) providers: Arc<Providers>,
     pub(crate) options: WorkerOptions,
-    /// Turns in work here, and how to stop each.
-    pub(crate) running: Mutex<HashMap<TurnId, CancellationToken>>,
-    /// Ends every attempt at once: the job goes back.
+    pub(crate) store: EventStore,
+    pub(crate) work: Arc<InWork>,
+    /// Ends every attempt at once: the turn goes back.
     pub(crate) abandon: CancellationToken,
 }
 
 /// Works until `stop`, then finishes what is in work, until `abandon`.
 pub async fn run(
+    store: EventStore,
     bus: CommandBus,
     broker: Broker,
     providers: Arc<Providers>,
@@ -51,21 +55,31 @@ pub async fn run(
     stop: CancellationToken,
     abandon: CancellationToken,
 ) {
-    let running = Mutex::default();
-    let deps = Arc::new(Deps { bus, broker, providers, options, running, abandon });
+    let work = Arc::new(InWork::new(options.id.clone()));
+    let deps = Arc::new(Deps { bus, broker, providers, options, store, work, abandon });
     let attempts = TaskTracker::new();
-    let listen = stop.run_until_cancelled(listen_for_stops(&deps));
-    tokio::join!(serve_pools(&deps, &attempts, &stop), listen);
-    attempts.close();
-    // Stop signals still count while the last turns finish.
+    let (held, has_lease) = watch::channel(false);
+    let serve = async {
+        serve_pools(&deps, &attempts, has_lease, &stop).await;
+        attempts.close();
+        attempts.wait().await;
+    };
+    // The lease and stop signals still count while the last turns finish.
     tokio::select! {
-        () = attempts.wait() => {}
+        () = serve => {}
+        () = lease::keep(&deps.store, &deps.work, &held) => {}
         () = listen_for_stops(&deps) => {}
     }
+    lease::end(&deps.store, &deps.work).await;
 }
 
 /// Serves every pool of the catalog, also those that come to it later.
-async fn serve_pools(deps: &Arc<Deps>, attempts: &TaskTracker, stop: &CancellationToken) {
+async fn serve_pools(
+    deps: &Arc<Deps>,
+    attempts: &TaskTracker,
+    has_lease: watch::Receiver<bool>,
+    stop: &CancellationToken,
+) {
     let mut catalog = deps.bus.catalog().changed();
     let mut known = BTreeSet::new();
     let mut pulls = FuturesUnordered::new();
@@ -73,7 +87,7 @@ async fn serve_pools(deps: &Arc<Deps>, attempts: &TaskTracker, stop: &Cancellati
         let pools = catalog.borrow_and_update().catalog.pools.clone();
         for pool in pools {
             if known.insert(pool.clone()) {
-                pulls.push(serve_pool(deps, pool, attempts, stop));
+                pulls.push(serve_pool(deps, pool, attempts, has_lease.clone(), stop));
             }
         }
         tokio::select! {
@@ -85,59 +99,81 @@ async fn serve_pools(deps: &Arc<Deps>, attempts: &TaskTracker, stop: &Cancellati
     while pulls.next().await.is_some() {}
 }
 
+/// Takes new turns while there is room, and turns of lost workers beyond that: as many again.
 async fn serve_pool(
     deps: &Arc<Deps>,
     pool: String,
     attempts: &TaskTracker,
+    has_lease: watch::Receiver<bool>,
     stop: &CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(deps.options.concurrency));
-    let mut troubled = false;
-    while !stop.is_cancelled() {
-        let served = async {
-            deps.broker.ensure_streams().await?;
-            let mut queue = deps.broker.job_queue(&pool).await?;
-            troubled = false;
-            take_jobs(deps, &slots, &mut queue, attempts, stop).await
-        };
-        if let Err(error) = served.await {
-            if !troubled {
-                tracing::warn!(pool, error = %Causes(&error), "no jobs can be had");
-                troubled = true;
-            }
-            drop(tokio::time::timeout(RETRY, stop.cancelled()).await);
-        }
-    }
+    let queue = |urgent: bool| {
+        let slots = Arc::new(Semaphore::new(deps.options.concurrency));
+        Pull { deps, pool: &pool, urgent, slots, attempts, has_lease: has_lease.clone(), stop }
+    };
+    tokio::join!(queue(true).run(), queue(false).run());
 }
 
-async fn take_jobs(
-    deps: &Arc<Deps>,
-    slots: &Arc<Semaphore>,
-    queue: &mut JobQueue,
-    attempts: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<(), BrokerError> {
-    while !stop.is_cancelled() {
-        // Ask only for what can be started now; the rest is for other workers.
-        let Some(Ok(slot)) = stop.run_until_cancelled(slots.acquire()).await else {
-            break;
+/// One queue that a worker takes jobs from.
+struct Pull<'a> {
+    deps: &'a Arc<Deps>,
+    pool: &'a str,
+    urgent: bool,
+    slots: Arc<Semaphore>,
+    attempts: &'a TaskTracker,
+    has_lease: watch::Receiver<bool>,
+    stop: &'a CancellationToken,
+}
+
+impl Pull<'_> {
+    async fn run(mut self) {
+        let mut troubled = false;
+        while !self.stop.is_cancelled() {
+            if let Err(error) = self.serve(&mut troubled).await {
+                if !troubled {
+                    tracing::warn!(pool = self.pool, error = %Causes(&error), "no jobs can be had");
+                    troubled = true;
+                }
+                drop(tokio::time::timeout(RETRY, self.stop.cancelled()).await);
+            }
+        }
+    }
+
+    async fn serve(&mut self, troubled: &mut bool) -> Result<(), BrokerError> {
+        let broker = &self.deps.broker;
+        broker.ensure_streams().await?;
+        let mut queue = broker.job_queue(self.pool, self.urgent).await?;
+        *troubled = false;
+        while !self.stop.is_cancelled() {
+            self.take_jobs(&mut queue).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_jobs(&mut self, queue: &mut JobQueue) -> Result<(), BrokerError> {
+        let ready = async {
+            // A turn that is taken without a lease would be taken away at once.
+            drop(self.has_lease.wait_for(|has| *has).await);
+            // Ask only for what can be started now; the rest is for other workers.
+            drop(self.slots.acquire().await);
         };
-        drop(slot);
-        let free = slots.available_permits().max(1);
+        if self.stop.run_until_cancelled(ready).await.is_none() {
+            return Ok(());
+        }
+        let free = self.slots.available_permits().max(1);
         let take = |received: ReceivedJob| {
-            let deps = Arc::clone(deps);
+            let deps = Arc::clone(self.deps);
             // Taken here and now, or the next pull would ask for the same slot again.
-            let slot = Arc::clone(slots).try_acquire_owned();
-            attempts.spawn(async move {
+            let slot = Arc::clone(&self.slots).try_acquire_owned();
+            self.attempts.spawn(async move {
                 match slot {
                     Ok(_slot) => attempt::work(&deps, received).await,
                     Err(_) => received.hand_back(Duration::ZERO).await,
                 }
             });
         };
-        queue.pull(free, stop, take).await?;
+        queue.pull(free, self.stop, take).await
     }
-    Ok(())
 }
 
 /// Passes stop signals on. They may be lost; an attempt looks into the log from time to time.
@@ -146,10 +182,7 @@ async fn listen_for_stops(deps: &Deps) {
         match deps.broker.stop_signals().await {
             Ok(mut signals) => {
                 while let Some(turn) = signals.next().await {
-                    let running = deps.running.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(stop) = running.get(&turn) {
-                        stop.cancel();
-                    }
+                    deps.work.stop(turn);
                 }
             }
             Err(error) => tracing::debug!(%error, "no stop signals can be had"),

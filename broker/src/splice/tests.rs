@@ -12,7 +12,7 @@ mod broker_frames {
     use domain::session::TurnError;
 
     pub(super) fn started(attempt: u32) -> Frame {
-        Frame::Started { attempt, at: DateTime::UNIX_EPOCH }
+        Frame::Started { attempt, at: DateTime::UNIX_EPOCH, continued: 0 }
     }
 
     pub(super) fn delta(attempt: u32, sequence: u32) -> Frame {

@@ -1,9 +1,8 @@
 //! Reading the history.
 
 use domain::{Actor, SessionId};
-use eventstore::{Position, StoreError};
+use eventstore::{Database, Position, StoreError};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use sqlx::types::Json;
 
 use crate::messages::MessageRow;
@@ -43,7 +42,7 @@ pub struct HistoryMessage {
 /// The session's owner and the model's name stand in other read models: wait for a position
 /// in all of them.
 pub async fn list_messages(
-    pool: &PgPool,
+    pool: &Database,
     actor: &Actor,
     session_id: SessionId,
     order: MessageOrder,
@@ -90,7 +89,7 @@ const BACKWARD: &str = "SELECT row_to_json(m), t.model
      ORDER BY m.position DESC, m.ordinal DESC LIMIT $4";
 
 async fn is_visible(
-    pool: &PgPool,
+    pool: &Database,
     scope: Scope<'_>,
     session_id: SessionId,
 ) -> Result<bool, sqlx::Error> {

@@ -1,11 +1,11 @@
 //! One batch, one transaction: rows and checkpoint together, or neither.
 
-use eventstore::StoreError;
-use sqlx::{Connection, PgConnection, PgPool};
+use eventstore::{Database, Lease, StoreError};
+use sqlx::{Connection, PgConnection};
 
 use crate::batch::{Target, concerns, is_refusal};
 use crate::checkpoint::State;
-use crate::deadline::{BATCH, within};
+use crate::deadline::{BATCH, CAREFUL, within};
 use crate::event::Event;
 use crate::parked::Parked;
 use crate::projection::Projection;
@@ -21,9 +21,9 @@ pub(super) enum Applied {
 
 /// A connection of the runner's own. It is dropped, not given back, when anything goes wrong,
 /// so no transaction is ever left open in the pool.
-pub(super) async fn connect(pool: &PgPool) -> Result<PgConnection, StoreError> {
-    let connection = within(BATCH, pool.acquire()).await;
-    Ok(connection.map_err(|error| StoreError::from_sqlx("connect", error))?.detach())
+pub(super) async fn connect(pool: &Database) -> Result<PgConnection, StoreError> {
+    let lease = pool.acquire().await;
+    lease.and_then(Lease::detach).map_err(|error| StoreError::from_sqlx("connect", error))
 }
 
 /// Reads where the projection stands.
@@ -46,7 +46,7 @@ pub(super) async fn apply<P: Projection>(
 ) -> Result<Applied, StoreError> {
     let tried = match within(BATCH, transact(target, connection, state, events, false)).await {
         Err(error) if is_refusal(&error) => {
-            within(BATCH, transact(target, connection, state, events, true)).await
+            within(CAREFUL, transact(target, connection, state, events, true)).await
         }
         tried => tried,
     };

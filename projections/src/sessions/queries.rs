@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use domain::session::SessionStatus;
 use domain::{Actor, SessionId, UserId};
-use eventstore::StoreError;
+use eventstore::{Database, StoreError};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 
 use crate::scope::{Page, Scope};
 use crate::sessions::SessionRow;
@@ -33,7 +33,7 @@ pub struct SessionFilter {
 
 /// The session, if `actor` may see it.
 pub async fn get_session(
-    pool: &PgPool,
+    pool: &Database,
     actor: &Actor,
     session_id: SessionId,
 ) -> Result<Option<SessionRow>, StoreError> {
@@ -54,7 +54,7 @@ pub async fn get_session(
 /// Up to `limit` sessions that `actor` may see, the last changed first. Ephemeral ones are
 /// never among them.
 pub async fn list_sessions(
-    pool: &PgPool,
+    pool: &Database,
     actor: &Actor,
     filter: &SessionFilter,
     after: Option<SessionCursor>,

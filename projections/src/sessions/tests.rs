@@ -5,8 +5,8 @@ use domain::session::SessionEvent;
 
 use super::*;
 use crate::testing::{
-    at, completed, completion, created, fold, log, message, released, requested, sent, session,
-    started, turn, turn_failed, wanted,
+    abandoned, at, completed, completion, created, fold, log, message, released, requested, sent,
+    session, started, turn, turn_failed, wanted,
 };
 
 fn row(events: Vec<SessionEvent>) -> SessionRow {
@@ -28,16 +28,13 @@ fn a_turn_is_shown_while_it_runs_and_its_answer_after() {
 }
 
 #[test]
-fn a_turn_given_back_still_runs_for_those_who_look() {
-    let row = row(vec![
-        created(false),
-        sent(10, "Hello"),
-        requested(20, 10, 11),
-        started(20, 1),
-        released(20, 1),
-    ]);
-    assert_eq!(row.running_turn_id(), Some(turn(20)));
-    assert_eq!((row.updated_at, row.last_position), (at(2), 3));
+fn a_turn_between_two_workers_still_runs_for_those_who_look() {
+    let running = vec![created(false), sent(10, "Hello"), requested(20, 10, 11), started(20, 1)];
+    for end in [released(20, 1), abandoned(20, 1)] {
+        let row = row([running.clone(), vec![end]].concat());
+        assert_eq!(row.running_turn_id(), Some(turn(20)));
+        assert_eq!((row.updated_at, row.last_position), (at(2), 3));
+    }
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use domain::AccountId;
-use eventstore::{Position, StoreError};
+use eventstore::{Database, Position, StoreError};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 
 use crate::scope::Page;
 use crate::transactions::{TransactionKind, TransactionRow};
@@ -36,7 +36,7 @@ pub struct TransactionFilter {
 
 /// Up to `limit` lines of an account's ledger, in the order of the log or against it.
 pub async fn list_transactions(
-    pool: &PgPool,
+    pool: &Database,
     account_id: AccountId,
     filter: &TransactionFilter,
     after: Option<TransactionCursor>,

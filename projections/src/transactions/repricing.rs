@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use domain::{AccountId, Credits, TenantId, Usage, UserId};
-use eventstore::{Position, StoreError};
+use eventstore::{Database, Position, StoreError};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 /// Which consumption to look at; what is unset is no condition.
@@ -55,7 +55,7 @@ pub struct Repriceable {
 ///
 /// The accounts' owners stand in another read model: wait for a position in all of them.
 pub async fn repriceable(
-    pool: &PgPool,
+    pool: &Database,
     scope: &RepriceScope,
     after: Position,
     limit: u32,

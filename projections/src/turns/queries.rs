@@ -1,12 +1,13 @@
-//! Reading turns: for clients, and for the sweeper.
+//! Reading turns: for clients, and for the relay, which hands them out.
 
-use chrono::{DateTime, Utc};
-use domain::{Actor, SessionId, TurnId};
-use eventstore::{Position, StoreError};
-use sqlx::PgPool;
+use domain::{Actor, SessionId, TenantId, TurnId, WorkerId};
+use eventstore::{Database, Position, StoreError};
+use serde::Deserialize;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use crate::messages::MessageRow;
+use crate::read_model::ReadModel;
 use crate::scope::Scope;
 use crate::turns::TurnRow;
 
@@ -26,7 +27,7 @@ pub struct TurnDetail {
 /// turn that has ended while its answer is still on the way shows none; wait for the turn's
 /// `last_position` to be sure.
 pub async fn get_turn(
-    pool: &PgPool,
+    pool: &Database,
     actor: &Actor,
     turn_id: TurnId,
 ) -> Result<Option<TurnDetail>, StoreError> {
@@ -50,7 +51,7 @@ pub async fn get_turn(
 /// The first turn of a session that was requested after `position`; none where `actor` may not
 /// see the session.
 pub async fn next_turn(
-    pool: &PgPool,
+    pool: &Database,
     actor: &Actor,
     session_id: SessionId,
     position: Position,
@@ -73,40 +74,80 @@ pub async fn next_turn(
     Ok(row.map(|row| row.0))
 }
 
-/// How many turns of all tenants have not ended.
-pub async fn unfinished_turns(pool: &PgPool) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT count(*) FROM turns WHERE ended_at IS NULL")
-        .fetch_one(pool)
-        .await
-        .map_err(|error| StoreError::from_sqlx("count unfinished turns", error))
+/// A turn that has not ended, as far as whoever hands it out needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UnfinishedTurn {
+    /// Its id.
+    pub turn_id: TurnId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The queue of workers that serve it.
+    pub pool: String,
+    /// Attempts started so far.
+    pub attempt: u32,
+    /// Who is at it; none while it waits for a worker.
+    pub worker_id: Option<WorkerId>,
 }
 
-/// Up to `limit` turns of all tenants that no worker has taken though they were accepted, or
-/// given back by the last one, before `older_than`; the oldest first.
-pub async fn queued_turns(
-    pool: &PgPool,
-    older_than: DateTime<Utc>,
+/// Up to `limit` turns that have not ended, and the position that they are told as of: first those
+/// that run, then the oldest of each tenant.
+pub async fn unfinished_turns(
+    pool: &Database,
     limit: u32,
-) -> Result<Vec<TurnRow>, StoreError> {
-    // The first condition on a time lets the index be used.
-    let query = "SELECT row_to_json(t) FROM turns t
-         WHERE t.ended_at IS NULL AND t.status = 'queued' AND t.requested_at < $1
-           AND t.queued_at < $1
-         ORDER BY t.requested_at LIMIT $2";
-    unfinished(pool, query, older_than, limit).await
+) -> Result<(Position, Vec<UnfinishedTurn>), StoreError> {
+    // One statement has one snapshot: the checkpoint is that of these rows.
+    let (position, turns): (Position, Json<Vec<UnfinishedTurn>>) = sqlx::query_as(
+        "SELECT c.position, coalesce((SELECT json_agg(t) FROM (
+             SELECT turn_id, session_id, tenant_id, pool, attempt,
+                    CASE WHEN status = 'running' THEN worker_id END AS worker_id
+             FROM turns WHERE ended_at IS NULL
+             ORDER BY status = 'queued',
+                      row_number() OVER (PARTITION BY tenant_id, status
+                                         ORDER BY requested_at, turn_id),
+                      turn_id
+             LIMIT $2
+         ) t), '[]')
+         FROM checkpoints c WHERE c.name = $1",
+    )
+    .bind(ReadModel::Turns.name())
+    .bind(i64::from(limit))
+    .fetch_one(pool)
+    .await
+    .map_err(|error| StoreError::from_sqlx("list unfinished turns", error))?;
+    Ok((position, turns.0))
 }
 
-async fn unfinished(
-    pool: &PgPool,
-    query: &str,
-    before: DateTime<Utc>,
-    limit: u32,
-) -> Result<Vec<TurnRow>, StoreError> {
-    let rows: Vec<Json<TurnRow>> = sqlx::query_scalar(query)
-        .bind(before)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await
-        .map_err(|error| StoreError::from_sqlx("list unfinished turns", error))?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
+/// How many turns of each tenant wait for a worker, and the position that they are told as of.
+pub async fn waiting_turns(
+    pool: &Database,
+) -> Result<(Position, Vec<(TenantId, u64)>), StoreError> {
+    // One statement has one snapshot: the checkpoint is that of these rows.
+    let (position, counted): (Position, Json<Vec<(TenantId, u64)>>) = sqlx::query_as(
+        "SELECT c.position, coalesce((
+             SELECT json_agg(json_build_array(tenant_id, waiting)) FROM (
+                 SELECT tenant_id, count(*) AS waiting FROM turns
+                 WHERE ended_at IS NULL AND status = 'queued' GROUP BY tenant_id
+             ) t), '[]')
+         FROM checkpoints c WHERE c.name = $1",
+    )
+    .bind(ReadModel::Turns.name())
+    .fetch_one(pool)
+    .await
+    .map_err(|error| StoreError::from_sqlx("count waiting turns", error))?;
+    Ok((position, counted.0))
+}
+
+/// Those of `turns` that have ended.
+pub async fn ended_turns(pool: &Database, turns: &[TurnId]) -> Result<Vec<TurnId>, StoreError> {
+    let turns: Vec<Uuid> = turns.iter().map(|turn| turn.0).collect();
+    let ended: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT turn_id FROM turns WHERE turn_id = ANY($1) AND ended_at IS NOT NULL",
+    )
+    .bind(turns)
+    .fetch_all(pool)
+    .await
+    .map_err(|error| StoreError::from_sqlx("look for ended turns", error))?;
+    Ok(ended.into_iter().map(TurnId).collect())
 }

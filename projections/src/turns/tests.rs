@@ -6,8 +6,8 @@ use domain::session::SessionEvent;
 use super::*;
 use crate::testing::accounts::{consumed, credits, crossed, reserved};
 use crate::testing::{
-    Told, at, completed, completion, created, fold, log, released, requested, sent, started, table,
-    turn, turn_failed, wanted,
+    Told, abandoned, at, completed, completion, created, fold, log, released, requested, sent,
+    started, table, turn, turn_failed, wanted,
 };
 
 fn asked() -> Vec<(u128, SessionEvent)> {
@@ -42,6 +42,34 @@ fn a_turn_given_back_is_queued_again() {
     let again = after(vec![started(20, 1), released(20, 1), started(20, 2)]);
     assert_eq!((again.status, again.attempt), (TurnStatus::Running, 2));
     assert_eq!(again.worker_id.as_ref().map(WorkerId::as_str), Some("w"));
+}
+
+#[test]
+fn a_turn_whose_worker_was_lost_is_queued_again_and_tells_what_that_cost() {
+    let row = after(vec![started(20, 1), abandoned(20, 1)]);
+    assert_eq!((row.status, row.attempt, row.worker_id), (TurnStatus::Queued, 1, None));
+    assert_eq!((row.requested_at, row.queued_at), (at(2), at(6)));
+    assert_eq!((row.ended_at, row.usage, row.last_position), (None, None, 5));
+    let lost = |attempt| AbandonedAttempt {
+        attempt,
+        code: "worker_lost".to_owned(),
+        usage: completion(11, "").usage,
+        at: at(6),
+    };
+    assert_eq!(row.abandoned, [lost(1)]);
+    let again = [abandoned(20, 1), started(20, 2), abandoned(20, 2), started(20, 3)];
+    let row = after([vec![started(20, 1)], again.to_vec()].concat());
+    assert_eq!((row.status, row.attempt), (TurnStatus::Running, 3));
+    assert_eq!(row.worker_id.as_ref().map(WorkerId::as_str), Some("w"));
+    assert_eq!(row.abandoned, [lost(1), lost(2)]);
+}
+
+/// As logs of before there was a word for it have it.
+#[test]
+fn a_turn_may_be_taken_over_without_a_word() {
+    let row = after(vec![started(20, 1), started(20, 2)]);
+    assert_eq!((row.status, row.attempt), (TurnStatus::Running, 2));
+    assert!(row.abandoned.is_empty());
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use chrono::NaiveDate;
 use domain::{AccountId, Credits, TenantId};
-use eventstore::StoreError;
+use eventstore::{Database, StoreError};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 
 /// Whose use to look at.
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ const TOTALS: &str = "
 /// What was used from `from` to `to`, both included: a line for each day, model or service, in
 /// their order. What nobody used has no line.
 pub async fn usage(
-    pool: &PgPool,
+    pool: &Database,
     scope: &UsageScope,
     from: NaiveDate,
     to: NaiveDate,
@@ -125,7 +125,7 @@ pub async fn usage(
 
 /// What was used from `from` to `to`, both included, as a whole.
 pub async fn statistics(
-    pool: &PgPool,
+    pool: &Database,
     scope: &UsageScope,
     from: NaiveDate,
     to: NaiveDate,

@@ -23,6 +23,7 @@ fn turn() -> Turn {
         settings: Settings::default().into(),
         attempt: 1,
         lost: 0,
+        broken_off: 0,
         worker_id: None,
         requested_at: DateTime::UNIX_EPOCH,
         cancel_requested_at: None,
@@ -53,6 +54,45 @@ async fn the_first_piece_is_due_at_once_and_the_next_ones_after_the_interval() {
     assert_eq!(answer.due(), Some(now + HELD));
     assert_eq!(piece(&answer.frame().unwrap()), (2, 1, "bc"));
     assert!(answer.frame().is_none());
+}
+
+/// NATS carries no message of more than a MiB.
+#[tokio::test]
+async fn a_huge_piece_is_cut_into_frames() {
+    let mut answer = Answer::new(1, HELD, CONTEXT, None);
+    let text = "ä".repeat(500_000) + "x";
+    answer.push(Chunk::Text(text.clone()));
+    answer.push(Chunk::ToolCall {
+        index: 0,
+        id: Some("c".to_owned()),
+        name: Some("f".to_owned()),
+        arguments: text.clone(),
+    });
+    let (mut joined, mut arguments, mut names) = (String::new(), String::new(), 0);
+    while let Some(Frame::Delta { delta, sequence, .. }) = answer.frame() {
+        assert_eq!((delta.offset, sequence), (joined.len() as u64, answer.sequence()));
+        assert!(serde_json::to_vec(&delta).unwrap().len() < 256 * 1024);
+        joined.push_str(&delta.text);
+        for call in delta.tool_calls {
+            arguments.push_str(&call.arguments);
+            names += usize::from(call.name.is_some());
+        }
+    }
+    assert!(joined == text && arguments == text && names == 1);
+    assert!(answer.sequence() > 20, "{}", answer.sequence());
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_begins_with_what_was_said() {
+    let mut answer = Answer::new(2, HELD, CONTEXT, None);
+    answer.go_on_from("said before".to_owned());
+    assert_eq!(piece(&answer.frame().unwrap()), (1, 0, "said before"));
+    assert_eq!(answer.brought(), 0, "nothing is its own yet");
+    answer.push(Chunk::Text(", said now".to_owned()));
+    assert_eq!(piece(&answer.frame().unwrap()), (2, 11, ", said now"));
+    assert_eq!(answer.brought(), 10);
+    let completion = answer.completion(&turn(), &prompt(), DateTime::UNIX_EPOCH);
+    assert_eq!(content::text_of(&completion.message.content), "said before, said now");
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use broker::{Job, ReceivedJob, Terminal};
+use broker::{Job, Terminal};
 use commands::{Caller, CommandError};
 use domain::session::{Rejection, SessionCommand, TurnError};
 use domain::{Causes, Completion, FinishReason, Usage, billing};
 use tokio::time::Instant;
 
 use super::claim::Claim;
-use super::{End, Fate, LATER, SOON, announce, execute};
+use super::{End, Fate, SOON, announce, execute};
 use crate::answer::{Answer, without_nul};
 use crate::worker::Deps;
 
@@ -27,7 +27,7 @@ pub(super) fn closing_command(
     end: End,
 ) -> Option<SessionCommand> {
     let (turn_id, attempt) = (job.turn_id, claimed.attempt);
-    let completion = || answer.completion(&claimed.turn, &claimed.prompt, deps.bus.clock().now());
+    let completion = || claimed.completion(deps, answer);
     match end {
         End::Finished => Some(SessionCommand::CompleteTurn {
             turn_id,
@@ -46,38 +46,46 @@ pub(super) fn closing_command(
         }
         End::Failed(error) => {
             tracing::warn!(%error, code = error.code(), "the provider failed");
-            let usage = (answer.sequence() > 0).then(|| answer.usage(&claimed.prompt));
+            // A provider may not be able to go on from what was said: then another attempt begins
+            // anew.
+            let continued = claimed.request.prefix.is_some() && answer.brought() == 0;
+            let worth_another = error.is_worth_another_attempt() && answer.brought() > 0;
             let (code, message) = (error.code().to_owned(), without_nul(error.message));
             let error = TurnError { code, message };
-            Some(SessionCommand::FailTurn { turn_id, attempt, error, usage, partial: completion() })
+            let (reached, partial) = (answer.brought() as u64, completion());
+            Some(if worth_another || continued {
+                SessionCommand::AbandonAttempt { turn_id, attempt, error, reached, partial }
+            } else {
+                let usage = (reached > 0).then_some(partial.usage);
+                SessionCommand::FailTurn { turn_id, attempt, error, usage, partial }
+            })
         }
         End::Abandoned | End::Lost => None,
     }
 }
 
 /// Writes the end, as long as it takes within reason: the answer is here and paid for.
-pub(super) async fn finish(deps: &Deps, received: &ReceivedJob, command: &SessionCommand) -> Fate {
+pub(super) async fn finish(deps: &Deps, job: &Job, command: &SessionCommand) -> Fate {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let written = tokio::select! {
-            written = execute(deps, &received.job, command) => written,
-            // Whoever gets the job sees in the log whether this got through.
-            () = last_chance(deps) => return Fate::HandBack(Duration::ZERO),
+            written = execute(deps, job, command) => written,
+            // Whoever takes the turn over sees in the log whether this got through.
+            () = last_chance(deps) => return Fate::Done,
         };
         match written {
             Ok(executed) => {
-                announce(deps, &received.job, &executed).await;
+                announce(deps, job, &executed).await;
                 return Fate::Done;
             }
             Err(CommandError::Rejected(rejection)) => return not_ours(&rejection),
             Err(error) if Instant::now() < give_up => {
-                tracing::warn!(%error, "the turn's end could not be written yet");
-                received.progress().await;
+                tracing::warn!(error = %Causes(&error), "the turn's end could not be written yet");
                 tokio::time::sleep(SOON).await;
             }
             Err(error) => {
-                tracing::error!(%error, "the turn's end could not be written");
-                return Fate::HandBack(LATER);
+                tracing::error!(error = %Causes(&error), "the turn's end could not be written");
+                return Fate::Done;
             }
         }
     }
@@ -90,10 +98,15 @@ async fn last_chance(deps: &Deps) {
 }
 
 /// Gives the turn back, so that this attempt doesn't count as lost and anybody may take the
-/// turn at once. If the log can't be reached in time, the job alone goes back: whoever gets it
-/// takes the turn over.
-pub(super) async fn release(deps: &Deps, job: &Job, attempt: u32) -> Fate {
-    let command = SessionCommand::ReleaseAttempt { turn_id: job.turn_id, attempt };
+/// turn at once. If the log can't be reached in time, it is taken over when the lease ends.
+pub(super) async fn release(
+    deps: &Deps,
+    job: &Job,
+    attempt: u32,
+    partial: Option<Completion>,
+) -> Fate {
+    let turn_id = job.turn_id;
+    let command = SessionCommand::ReleaseAttempt { turn_id, attempt, partial };
     let released = tokio::time::timeout(RELEASE, execute(deps, job, &command)).await;
     match released {
         Ok(Ok(executed)) => {
@@ -109,14 +122,13 @@ pub(super) async fn release(deps: &Deps, job: &Job, attempt: u32) -> Fate {
         }
         Err(_) => tracing::warn!("the turn could not be given back in time"),
     }
-    Fate::HandBack(Duration::ZERO)
+    Fate::Done
 }
 
-/// What becomes of the job of a turn that this attempt no longer holds.
+/// What is left to do for a turn that this attempt no longer holds.
 fn not_ours(rejection: &Rejection) -> Fate {
     tracing::info!(%rejection, "another attempt or the user was faster");
     match rejection {
-        Rejection::AttemptSuperseded => Fate::Theirs,
         Rejection::TurnFinished => Fate::TooLate,
         _ => Fate::Done,
     }

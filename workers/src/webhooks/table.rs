@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use eventstore::{Position, RecordedEvent, StoreError};
-use sqlx::{FromRow, PgPool};
+use eventstore::{Database, Position, RecordedEvent, StoreError};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::schedule::PATIENCE;
@@ -42,7 +42,7 @@ impl Due {
 
 /// The endpoint's checkpoint. A new endpoint begins at the log's head: what was before is no
 /// news.
-pub(super) async fn checkpoint(pool: &PgPool, endpoint: &str) -> Result<Position, StoreError> {
+pub(super) async fn checkpoint(pool: &Database, endpoint: &str) -> Result<Position, StoreError> {
     let insert = sqlx::query(
         "INSERT INTO webhook_endpoints (endpoint, position)
          SELECT $1, coalesce(max(position), 0) FROM events ON CONFLICT DO NOTHING",
@@ -66,7 +66,7 @@ pub(super) async fn checkpoint(pool: &PgPool, endpoint: &str) -> Result<Position
 /// The events of these names after `after` and up to `to`, except those that are no news any
 /// more.
 pub(super) async fn events(
-    pool: &PgPool,
+    pool: &Database,
     (after, to): (Position, Position),
     tenant_id: Option<&str>,
     (aggregates, names): (&[&str], &[&str]),
@@ -91,7 +91,7 @@ pub(super) async fn events(
 
 /// The first event of each of these aggregates.
 pub(super) async fn first_events(
-    pool: &PgPool,
+    pool: &Database,
     aggregate_type: &str,
     aggregates: &[&str],
 ) -> Result<Vec<RecordedEvent>, StoreError> {
@@ -109,7 +109,7 @@ pub(super) async fn first_events(
 /// Writes the deliveries of the events up to `to`, and moves the checkpoint there, unless
 /// another process has moved it.
 pub(super) async fn enqueue(
-    pool: &PgPool,
+    pool: &Database,
     (endpoint, name): (&str, &str),
     (from, to): (Position, Position),
     deliveries: &[NewDelivery],
@@ -142,7 +142,7 @@ pub(super) async fn enqueue(
 
 /// Takes up to `limit` deliveries that are due; for the time of `lease` nobody else does.
 pub(super) async fn claim(
-    pool: &PgPool,
+    pool: &Database,
     endpoint: &str,
     limit: i64,
     lease: Duration,
@@ -166,7 +166,7 @@ pub(super) async fn claim(
 }
 
 /// The endpoint has it.
-pub(super) async fn delivered(pool: &PgPool, due: &Due) -> Result<(), StoreError> {
+pub(super) async fn delivered(pool: &Database, due: &Due) -> Result<(), StoreError> {
     let write = sqlx::query(
         "UPDATE webhook_deliveries
          SET delivered_at = clock_timestamp(), given_up_at = NULL, last_error = NULL
@@ -178,7 +178,7 @@ pub(super) async fn delivered(pool: &PgPool, due: &Due) -> Result<(), StoreError
 
 /// The try failed: it is tried again after `wait`, or never. A later try's word counts more.
 pub(super) async fn failed(
-    pool: &PgPool,
+    pool: &Database,
     due: &Due,
     wait: Option<Duration>,
     error: &str,
@@ -198,7 +198,7 @@ pub(super) async fn failed(
 }
 
 /// Deletes deliveries that were long ago, whatever became of them.
-pub(super) async fn clean_up(pool: &PgPool) -> Result<(), StoreError> {
+pub(super) async fn clean_up(pool: &Database) -> Result<(), StoreError> {
     let delete = sqlx::query(
         "DELETE FROM webhook_deliveries
          WHERE created_at < clock_timestamp() - make_interval(secs => $1)",

@@ -1,0 +1,2 @@
+ALTER TABLE turns DROP COLUMN abandoned;
+DROP TABLE worker_leases;

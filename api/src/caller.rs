@@ -1,9 +1,9 @@
 //! Who asks: taken from the token alone, never from a body or a path.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderName;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use commands::Caller;
 use domain::{Actor, CommandId};
 
@@ -31,6 +31,11 @@ impl Authenticated {
         self.command_id.is_some()
     }
 
+    /// The same caller, of a request that was never named.
+    pub(crate) fn without_key(&self) -> Self {
+        Self { command_id: None, ..self.clone() }
+    }
+
     /// The caller of a command; `command_id` is the body's, where it has one.
     pub(crate) fn caller(&self, command_id: Option<CommandId>) -> Caller {
         Caller {
@@ -52,18 +57,21 @@ impl FromRequestParts<ApiState> for Authenticated {
         let authorization = header.map(|value| value.to_str().unwrap_or_default());
         let Identity { actor, named_tier } =
             state.authenticator.authenticate(authorization).await?;
-        let command_id = match parts.headers.get(IDEMPOTENCY_KEY) {
-            None => None,
-            Some(value) => {
-                let id = value.to_str().ok().and_then(|text| text.parse().ok());
-                Some(id.ok_or_else(|| {
-                    let detail = "Idempotency-Key must be 1 to 255 printable characters";
-                    ApiError::bad_request("invalid_idempotency_key", detail)
-                })?)
-            }
-        };
+        let command_id = key(&parts.headers)?;
         let request_id =
             parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
         Ok(Self { actor, named_tier, command_id, request_id })
     }
+}
+
+/// The request's key; with more than one it isn't clear which.
+fn key(headers: &HeaderMap) -> Result<Option<CommandId>, ApiError> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (Some(value), another) = (keys.next(), keys.next()) else { return Ok(None) };
+    let id = value.to_str().ok().filter(|_| another.is_none()).and_then(|text| text.parse().ok());
+    let invalid = || {
+        let detail = "Idempotency-Key must be 1 to 255 printable characters, given once";
+        ApiError::bad_request("invalid_idempotency_key", detail)
+    };
+    id.ok_or_else(invalid).map(Some)
 }

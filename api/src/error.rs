@@ -71,6 +71,11 @@ impl ApiError {
         Self { retry_after: Some(1), ..error }
     }
 
+    /// Whether the request may have been carried out all the same.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        ["unavailable", "outcome_unknown"].contains(&self.code.as_str())
+    }
+
     pub(crate) fn timed_out() -> Self {
         let detail = "it took too long and may or may not have been carried out; \
             a repeat with the same Idempotency-Key is safe";
@@ -218,6 +223,12 @@ impl From<StoreError> for ApiError {
 
 impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
+        if matches!(error, StoreError::InDoubt) {
+            tracing::warn!("the reply to an append was lost");
+            let detail = "the database's reply was lost, so the request may or may not have been \
+                carried out; repeat it with the same Idempotency-Key to learn which";
+            return Self { code: "outcome_unknown".to_owned(), ..Self::unavailable(detail) };
+        }
         if error.is_unavailable() {
             tracing::warn!(error = %Causes(error), "the database is unavailable");
             return Self::unavailable(

@@ -30,14 +30,16 @@ pub(crate) fn rest(
     let mut place = cursor;
     let rest: VecDeque<_> =
         all.filter(|frame| splice(&mut place, frame) == Spliced::Next).map(Arc::new).collect();
-    if rest.is_empty() && cursor != Cursor::after(attempt, sequence) {
+    // A worker that was lost may have said more than was known when the turn ended.
+    let beyond = sequence == Frame::LAST && cursor.attempt == attempt;
+    if rest.is_empty() && !beyond && cursor != Cursor::after(attempt, sequence) {
         return Err(sse::never_sent());
     }
     Ok(Some(rest))
 }
 
 fn started(turn: &TurnRow) -> Option<Frame> {
-    turn.started_at.map(|at| Frame::Started { attempt: turn.attempt, at })
+    turn.started_at.map(|at| Frame::Started { attempt: turn.attempt, at, continued: 0 })
 }
 
 fn terminal(detail: &TurnDetail) -> Option<Terminal> {

@@ -18,18 +18,24 @@ mod extract;
 mod finished;
 mod json_limits;
 mod object;
+mod on_disconnect;
 mod openai;
 mod position;
 mod quota;
 mod request;
+mod requested;
 mod routes;
 mod sse;
 mod state;
+mod teller;
 mod turn_record;
 mod turn_stream;
+mod waiting_turns;
 
 pub use error::ApiError;
+pub use on_disconnect::OnDisconnect;
 pub use state::{ApiState, Probe, ProbeResult, Shared};
+pub use waiting_turns::{WaitingLimits, WaitingTurns};
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
@@ -160,6 +166,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::ACCEPT,
             HeaderName::from_static("last-event-id"),
             caller::IDEMPOTENCY_KEY,
+            on_disconnect::ON_DISCONNECT,
             request::REQUEST_ID,
         ])
         .expose_headers(exposed.into_iter().chain(quota::headers::names()).collect::<Vec<_>>())

@@ -11,7 +11,7 @@ pub(crate) mod sessions;
 pub(crate) mod turns;
 pub(crate) mod usage;
 
-use ::commands::{Billed, CommandError, Executed};
+use ::commands::{Billed, Caller, Executed};
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +27,7 @@ use crate::error::ApiError;
 use crate::position;
 use crate::quota::headers::About;
 use crate::state::ApiState;
+use crate::waiting_turns::Place;
 
 /// The session an answer is about.
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("x-colloquy-session-id");
@@ -116,14 +117,41 @@ pub(crate) async fn execute(
     let caller = authenticated.caller(command_id);
     let state = state.clone();
     let work = tokio::spawn(async move {
+        let place = place(&state, &command, &caller).await?;
         let mut executed = state.bus.execute(session_id, &command, &caller).await?;
+        if let (Some(place), Some(position), false) = (place, executed.position, executed.repeated)
+        {
+            place.take(position);
+        }
         announce(&state, &caller.actor.tenant_id, &executed).await;
         if executed.repeated && executed.reply.answer_id.is_some() {
             executed.billed = stands(&state, executed.reply.session_id).await;
         }
-        Ok::<_, CommandError>(executed)
+        Ok(executed)
     });
-    Ok(work.await.map_err(|error| ApiError::internal(&error))??)
+    work.await.map_err(|error| ApiError::internal(&error))?
+}
+
+/// A place for the turn that `command` requests, if it does; none for a repeat where there is no
+/// room, for it has its place.
+async fn place(
+    state: &ApiState,
+    command: &SessionCommand,
+    caller: &Caller,
+) -> Result<Option<Place>, ApiError> {
+    use SessionCommand::{CreateCompletion, RetryTurn, SendMessage};
+    if !matches!(command, SendMessage(_) | RetryTurn(_) | CreateCompletion(_)) {
+        return Ok(None);
+    }
+    let (tenant_id, user_id) = (&caller.actor.tenant_id, &caller.actor.user_id);
+    let full = match state.waiting.place(tenant_id).await {
+        Ok(place) => return Ok(Some(place)),
+        Err(full) => full,
+    };
+    let Some(command_id) = &caller.command_id else { return Err(full) };
+    let (tenant, user) = (tenant_id.as_str(), user_id.as_str());
+    let first_time = state.store.find_command(tenant, user, command_id.as_str()).await?;
+    if first_time.is_some() { Ok(None) } else { Err(full) }
 }
 
 /// How the account of a session's owner stands, for the answer to a repeat. The answer is good

@@ -4,19 +4,20 @@
 //! to go on exactly there. Signs of life are named events without an id.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use broker::{Cursor, Frame, Settlement, Terminal};
+use broker::{Cursor, Frame};
 use bytes::Bytes;
 use domain::TurnId;
 use futures::Stream;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
+use crate::on_disconnect::Abandon;
+use crate::state::ApiState;
+use crate::teller::{Teller, Told};
 use crate::turn_stream::TurnStream;
 
 /// One event's bytes. Data is JSON, which has no line breaks.
@@ -49,12 +50,6 @@ where
     response
 }
 
-/// The id of a frame's event.
-pub(crate) fn id(frame: &Frame) -> String {
-    let (attempt, sequence) = frame.place();
-    format!("{attempt}-{sequence}")
-}
-
 /// The cursor that a `Last-Event-ID` stands for.
 pub(crate) fn parse_id(text: &str) -> Result<Cursor, ApiError> {
     let numbers = text.split_once('-').and_then(|(attempt, sequence)| {
@@ -72,67 +67,9 @@ pub(crate) fn never_sent() -> ApiError {
     ApiError::bad_request("invalid_last_event_id", detail)
 }
 
-/// A frame's event. `seen` is the attempt the client had last: a later one makes it drop what
-/// it has.
-pub(crate) fn describe(turn_id: TurnId, frame: &Frame, seen: u32) -> (&'static str, Value) {
-    match frame {
-        Frame::Started { attempt, .. } if seen > 0 && *attempt > seen => {
-            ("turn.restarted", json!({ "turn_id": turn_id, "attempt": attempt, "offset": 0 }))
-        }
-        Frame::Started { attempt, at } => {
-            ("turn.started", json!({ "turn_id": turn_id, "attempt": attempt, "at": at }))
-        }
-        Frame::Delta { attempt, sequence, delta } => {
-            let mut data = json!({
-                "attempt": attempt, "sequence": sequence,
-                "offset": delta.offset, "text": delta.text,
-            });
-            if !delta.reasoning.is_empty() {
-                data["reasoning"] = json!(delta.reasoning);
-            }
-            if !delta.tool_calls.is_empty() {
-                data["tool_calls"] = json!(delta.tool_calls);
-            }
-            ("delta", data)
-        }
-        Frame::Ended { attempt, position, terminal, settlement, .. } => {
-            let (name, mut data) = describe_end(terminal, settlement);
-            data["turn_id"] = json!(turn_id);
-            data["attempt"] = json!(attempt);
-            data["position"] = json!(position);
-            (name, data)
-        }
-    }
-}
-
-fn describe_end(terminal: &Terminal, settlement: &Settlement) -> (&'static str, Value) {
-    match terminal {
-        Terminal::Completed { finish_reason, completion } => {
-            let mut data = json!({
-                "message": completion.message, "finish_reason": finish_reason,
-                "usage": completion.usage, "credits": settlement.credits,
-                "timing": completion.timing,
-            });
-            if let Some(code) = &completion.stopped_by {
-                data["stopped_by"] = json!(code);
-            }
-            ("turn.completed", data)
-        }
-        Terminal::Failed { error } => ("turn.failed", json!({ "error": error })),
-        Terminal::Cancelled { completion } => {
-            let data = json!({
-                "message": completion.as_ref().map(|completion| &completion.message),
-                "usage": completion.as_ref().map(|completion| completion.usage),
-                "credits": settlement.credits,
-            });
-            ("turn.cancelled", data)
-        }
-    }
-}
-
 /// What is told before `frame`: the limits of the account of which the turn's settlement left
 /// little. They have no id, for they belong to the end and come again with it.
-pub(crate) fn warnings(turn_id: TurnId, frame: &Frame) -> Bytes {
+fn warnings(turn_id: TurnId, frame: &Frame) -> Bytes {
     let Frame::Ended { settlement, .. } = frame else { return Bytes::new() };
     let told = settlement.warnings.iter().map(|threshold| {
         let mut data = json!(threshold);
@@ -142,40 +79,75 @@ pub(crate) fn warnings(turn_id: TurnId, frame: &Frame) -> Bytes {
     told.collect::<Vec<_>>().concat().into()
 }
 
+/// What a stream of one turn has to know.
+pub(crate) struct Watching {
+    pub(crate) turn_id: TurnId,
+    pub(crate) watched: TurnStream,
+    /// Cancels the turn if the client leaves before its end.
+    pub(crate) abandon: Option<Abandon>,
+}
+
 /// The events of one turn until its end, or until the process stops: then a last event tells
 /// where to go on.
 pub(crate) fn turn_events(
-    mut watched: TurnStream,
-    turn_id: TurnId,
-    keep_alive_every: Duration,
-    stopping: CancellationToken,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+    watching: Watching,
+    state: &ApiState,
+) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + use<> {
+    let Watching { turn_id, mut watched, mut abandon } = watching;
+    let (keep_alive_every, stopping) = (state.keep_alive, state.stopping.clone());
     async_stream::stream! {
-        let mut seen = watched.cursor().attempt;
+        let mut teller = Teller::new(turn_id, watched.cursor());
         loop {
             let next = tokio::select! {
                 next = tokio::time::timeout(keep_alive_every, watched.next()) => next,
                 () = stopping.cancelled() => {
-                    yield Ok(closing(watched.cursor()));
+                    // The client is sent elsewhere: it does not leave.
+                    if let Some(abandon) = &mut abandon {
+                        abandon.disarm();
+                    }
+                    yield Ok(closing(teller.cursor()));
                     return;
                 }
             };
             match next {
                 Err(_) => yield Ok(keep_alive()),
                 Ok(Ok(Some(frame))) => {
-                    let (name, data) = describe(turn_id, &frame, seen);
-                    seen = frame.place().0;
-                    let told = event(name, Some(&id(&frame)), &data);
-                    yield Ok([warnings(turn_id, &frame), told].concat().into());
+                    if let (Frame::Ended { .. }, Some(abandon)) = (&*frame, &mut abandon) {
+                        abandon.disarm();
+                    }
+                    let told = teller.tell(&frame);
+                    if !told.is_empty() {
+                        yield Ok(told_of(turn_id, &frame, &told, Told::id));
+                    }
                 }
                 Ok(Ok(None)) => return,
                 Ok(Err(error)) => {
-                    yield Ok(event("error", None, &json!({ "code": error.code, "detail": error.detail })));
+                    // The client is asked to come again.
+                    if let Some(abandon) = &mut abandon {
+                        abandon.disarm();
+                    }
+                    yield Ok(broken(&error));
                     return;
                 }
             }
         }
     }
+}
+
+/// The bytes of what is told of `frame`, each under the id that `id` makes.
+pub(crate) fn told_of(
+    turn_id: TurnId,
+    frame: &Frame,
+    told: &[Told],
+    id: impl Fn(&Told) -> String,
+) -> Bytes {
+    let events = told.iter().map(|told| event(told.name, Some(&id(told)), &told.data));
+    [warnings(turn_id, frame)].into_iter().chain(events).collect::<Vec<_>>().concat().into()
+}
+
+/// The error with which a stream ends that can't go on.
+pub(crate) fn broken(error: &ApiError) -> Bytes {
+    event("error", None, &json!({ "code": error.code, "detail": error.detail }))
 }
 
 /// The hint with which a stream ends early: connect again with `resume` as `Last-Event-ID`.

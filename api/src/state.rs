@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use broker::{Broker, DeltaHub};
 use commands::CommandBus;
 use domain::TenantId;
-use eventstore::EventStore;
+use eventstore::{Database, EventStore};
 use projections::Positions;
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
+use crate::on_disconnect::OnDisconnect;
+use crate::waiting_turns::WaitingTurns;
 
 /// The state of one dependency.
 #[derive(Debug, Clone)]
@@ -48,6 +50,10 @@ pub struct Shared {
     pub hub: DeltaHub,
     /// Who is calling.
     pub authenticator: Authenticator,
+    /// Turns that wait for a worker.
+    pub waiting: WaitingTurns,
+    /// What becomes of a stateless call's turn when its client leaves.
+    pub on_disconnect: OnDisconnect,
     /// Further dependencies.
     pub probe: Arc<dyn Probe>,
     /// The tenant whose admins may change what all tenants share; any tenant's, if none.
@@ -60,8 +66,13 @@ pub struct Shared {
     pub position_patience: Duration,
     /// Between signs of life on a quiet stream.
     pub keep_alive: Duration,
-    /// Set when the process is about to stop: streams end, readiness is off.
+    /// Set when the process is about to stop: readiness is off, and streams end that can go on at
+    /// another node.
     pub stopping: CancellationToken,
+    /// Set when the process ends at once: the other streams end, too.
+    pub ending: CancellationToken,
+    /// Cancellations of turns whose clients left: the process waits for them.
+    pub farewells: TaskTracker,
     /// This build's version.
     pub version: &'static str,
 }
@@ -73,7 +84,7 @@ impl ApiState {
     }
 
     /// The database's connections.
-    pub(crate) fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &Database {
         self.0.store.pool()
     }
 

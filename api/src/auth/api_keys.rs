@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{ActorRole, Clock, Ids, TenantId, UserId};
-use sqlx::{FromRow, PgPool};
+use eventstore::Database;
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::auth::key_cache::{KeyCache, LIFE};
@@ -22,7 +23,7 @@ const MAX_NAME_CHARS: usize = 100;
 /// The API keys of the deployment. Clones share their cache.
 #[derive(Debug, Clone)]
 pub struct ApiKeys {
-    pub(super) pool: PgPool,
+    pub(super) database: Database,
     pub(super) cache: Arc<KeyCache>,
 }
 
@@ -104,9 +105,9 @@ pub enum ApiKeyError {
 }
 
 impl ApiKeys {
-    /// The keys in `pool`'s database.
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool, cache: Arc::default() }
+    /// The keys in `database`.
+    pub fn new(database: impl Into<Database>) -> Self {
+        Self { database: database.into(), cache: Arc::default() }
     }
 
     /// Makes a key.
@@ -144,7 +145,7 @@ impl ApiKeys {
         .bind(role)
         .bind(&request.tier)
         .bind(key.created_at)
-        .execute(&self.pool)
+        .execute(&self.database)
         .await
         .map_err(ApiKeyError::Database)?;
         Ok(key)
@@ -158,7 +159,7 @@ impl ApiKeys {
              ORDER BY created_at DESC, id DESC",
         )
         .bind(tenant.map(TenantId::as_str))
-        .fetch_all(&self.pool)
+        .fetch_all(&self.database)
         .await
         .map_err(ApiKeyError::Database)
     }
@@ -180,7 +181,7 @@ impl ApiKeys {
         .bind(id)
         .bind(tenant.map(TenantId::as_str))
         .bind(clock.now())
-        .execute(&self.pool)
+        .execute(&self.database)
         .await
         .map_err(ApiKeyError::Database)?;
         if revoked.rows_affected() == 0 {

@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use domain::{Actor, ActorRole, TenantId, UserId};
-use sqlx::{FromRow, PgPool};
+use eventstore::Database;
+use sqlx::FromRow;
 use tokio::time::{Instant, timeout};
 
 use crate::auth::api_keys::ApiKeys;
@@ -23,7 +24,7 @@ impl ApiKeys {
         if let Some(identity) = self.cache.get(&hash, Instant::now()) {
             return Ok(identity);
         }
-        let (found, asked) = timeout(DEADLINE, look_up(&self.pool, &hash))
+        let (found, asked) = timeout(DEADLINE, look_up(&self.database, &hash))
             .await
             .map_err(|_| AuthError::Unavailable(Unavailable::Slow))?
             .map_err(|error| AuthError::Unavailable(Unavailable::Database(error)))?;
@@ -76,10 +77,11 @@ impl FoundKey {
 /// meanwhile, and its promise is that the key is good no more. Waiting for a connection does
 /// not count.
 async fn look_up(
-    pool: &PgPool,
+    database: &Database,
     hash: &KeyHash,
 ) -> Result<(Option<FoundKey>, Instant), sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+    let mut lease = database.acquire().await?;
+    let connection = lease.connection()?;
     loop {
         let asked = Instant::now();
         let found = sqlx::query_as(

@@ -4,10 +4,13 @@
 //! hidden from lists, with the history that the client sent. With it, the session keeps the
 //! history, and only what the client says after the last answer is added to it.
 
+mod chunks;
+mod rejoin;
 mod request;
 mod respond;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use domain::session::{CreateCompletion, OnBusy, SendMessage, SessionCommand, TurnIds};
 use domain::{MessageId, SessionId, TurnId};
@@ -17,18 +20,21 @@ use self::respond::Completing;
 use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::Body;
-use crate::routes::messages::{start_and_watch, turn_ids};
-use crate::routes::{Accepted, execute};
+use crate::on_disconnect::OnDisconnect;
+use crate::requested::{Request, Requested};
+use crate::routes::messages::turn_ids;
 use crate::state::ApiState;
-use crate::turn_stream::TurnStream;
 
 pub(crate) async fn complete(
     State(state): State<ApiState>,
     caller: Authenticated,
+    headers: HeaderMap,
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let stream = request.stream();
     let include_usage = request.include_usage();
+    let asked = OnDisconnect::asked(&headers)?;
+    let asked = request.on_disconnect().or(asked);
     let session_id = request.session_id();
     let conversation = request.into_conversation()?;
     let model = model_name(&state, &conversation);
@@ -39,12 +45,16 @@ pub(crate) async fn complete(
     };
     // A call without a session belongs to its connection: nobody else asks for its answer. One
     // with an idempotency key is asked for again, perhaps at this moment.
-    let tied = session_id.is_none() && !caller.may_repeat();
-    let starting = start(state.clone(), caller, id, command, ids.turn_id, tied);
-    // In a task of its own: if the client leaves before this is done, its result is dropped
-    // with the guard in it.
-    let started = tokio::spawn(starting).await.map_err(|error| ApiError::internal(&error))??;
-    let Started { accepted, turn_id, watched, abandon } = started;
+    let is_tied = session_id.is_none() && !caller.may_repeat();
+    let usual = if is_tied { state.on_disconnect } else { OnDisconnect::Continue };
+    let request = Request {
+        session_id: id,
+        command,
+        new_turn: ids.turn_id,
+        on_disconnect: asked.unwrap_or(usual),
+    };
+    let requested = Requested::new(&state, &caller, request).await?;
+    let Requested { accepted, turn_id, watched, abandon } = requested;
     let completing = Completing {
         state: state.clone(),
         watched,
@@ -52,7 +62,7 @@ pub(crate) async fn complete(
         turn_id,
         session_id: accepted.session_id,
         model,
-        created: state.bus.clock().now().timestamp(),
+        created: created(turn_id),
         include_usage,
     };
     let mut response =
@@ -61,27 +71,9 @@ pub(crate) async fn complete(
     Ok(response)
 }
 
-/// A turn that was requested and is watched.
-struct Started {
-    accepted: Accepted,
-    turn_id: TurnId,
-    watched: TurnStream,
-    abandon: Option<Abandon>,
-}
-
-async fn start(
-    state: ApiState,
-    caller: Authenticated,
-    id: SessionId,
-    command: SessionCommand,
-    new_turn: TurnId,
-    tied: bool,
-) -> Result<Started, ApiError> {
-    let (accepted, turn_id, watched) =
-        start_and_watch(&state, &caller, id, command, new_turn).await?;
-    let session_id = accepted.session_id;
-    let abandon = tied.then(|| Abandon { state, caller, session_id, turn_id, armed: true });
-    Ok(Started { accepted, turn_id, watched, abandon })
+/// When the turn was requested, by its id: the same for everybody who asks for it.
+fn created(turn_id: TurnId) -> u64 {
+    turn_id.0.get_timestamp().map_or(0, |at| at.to_unix().0)
 }
 
 /// The name for the answer's `model` field.
@@ -113,36 +105,4 @@ fn send(conversation: Conversation, ids: TurnIds) -> Result<SessionCommand, ApiE
         settings: request::as_patch(settings),
         on_busy: OnBusy::Refuse,
     }))
-}
-
-/// Cancels a stateless call's turn when its connection goes away before the end.
-pub(super) struct Abandon {
-    state: ApiState,
-    caller: Authenticated,
-    session_id: SessionId,
-    turn_id: TurnId,
-    armed: bool,
-}
-
-impl Abandon {
-    /// The turn has ended, or shall go on: there is nothing to cancel.
-    pub(super) fn disarm(&mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        let (state, caller) = (self.state.clone(), self.caller.clone());
-        let (session_id, turn_id) = (self.session_id, self.turn_id);
-        tokio::spawn(async move {
-            let command = SessionCommand::CancelTurn { turn_id };
-            if let Err(error) = execute(&state, &caller, session_id, command, None).await {
-                tracing::debug!(code = error.code, %turn_id, "an abandoned turn was not cancelled");
-            }
-        });
-    }
 }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use broker::Cursor;
 use chrono::{DateTime, Utc};
 use domain::session::{NewMessage, OnBusy, SendMessage, SessionCommand, TurnIds};
 use domain::{ContentPart, FinishReason, MessageId, Role, SessionId, SettingsPatch, TurnId, Usage};
@@ -18,8 +17,10 @@ use crate::caller::Authenticated;
 use crate::error::ApiError;
 use crate::extract::{Body, Params, PathId};
 use crate::object::object;
+use crate::on_disconnect::OnDisconnect;
+use crate::requested::{Request, Requested};
+use crate::sse::Watching;
 use crate::state::ApiState;
-use crate::turn_stream::TurnStream;
 use crate::{cursor, position, sse};
 
 /// Content as a client may write it: a text, or a list of parts.
@@ -99,39 +100,21 @@ pub(crate) async fn send(
     headers: HeaderMap,
     Body(new): Body<NewUserMessage>,
 ) -> Result<Response, ApiError> {
+    let asked = OnDisconnect::asked(&headers)?;
     let ids = turn_ids(&state);
     let command = SessionCommand::SendMessage(new.into_command(ids));
     if !wants_stream(&headers) {
         let executed = execute(&state, &caller, id, command, None).await?;
         return Ok(Accepted::from(&executed).respond(StatusCode::ACCEPTED));
     }
-    let (accepted, turn_id, watched) =
-        start_and_watch(&state, &caller, id, command, ids.turn_id).await?;
-    let events = sse::turn_events(watched, turn_id, state.keep_alive, state.stopping.clone());
-    let mut response = sse::response(events);
+    let on_disconnect = asked.unwrap_or(OnDisconnect::Continue);
+    let request = Request { session_id: id, command, new_turn: ids.turn_id, on_disconnect };
+    let requested = Requested::new(&state, &caller, request).await?;
+    let Requested { accepted, turn_id, watched, abandon } = requested;
+    let watching = Watching { turn_id, watched, abandon };
+    let mut response = sse::response(sse::turn_events(watching, &state));
     accepted.mark(&mut response);
     Ok(response)
-}
-
-/// Requests a turn and watches it.
-pub(crate) async fn start_and_watch(
-    state: &ApiState,
-    caller: &Authenticated,
-    session_id: SessionId,
-    command: SessionCommand,
-    new_turn: TurnId,
-) -> Result<(Accepted, TurnId, TurnStream), ApiError> {
-    // Watched before it exists, so that nothing of it can be missed.
-    let ahead = TurnStream::ahead(state, &caller.actor, new_turn).await;
-    let executed = execute(state, caller, session_id, command, None).await?;
-    let accepted = Accepted::from(&executed);
-    // A repeat has the turn of its first time.
-    let turn_id = accepted.turn_id.unwrap_or(new_turn);
-    if turn_id == new_turn {
-        return Ok((accepted, turn_id, ahead));
-    }
-    let watched = TurnStream::join(state, &caller.actor, turn_id, Cursor::default()).await;
-    Ok((accepted, turn_id, watched))
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

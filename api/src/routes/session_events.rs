@@ -26,6 +26,7 @@ use crate::error::ApiError;
 use crate::extract::{Params, PathId};
 use crate::position::MinPosition;
 use crate::state::ApiState;
+use crate::teller::{Teller, Told};
 use crate::turn_stream::TurnStream;
 use crate::{finished, position, sse, turn_record};
 
@@ -123,7 +124,7 @@ fn events(mut follower: Follower) -> impl Stream<Item = Result<Bytes, Infallible
             };
             let actor = &follower.caller.actor;
             let mut watched = TurnStream::join(&follower.state, actor, turn_id, cursor).await;
-            let mut seen = cursor.attempt;
+            let mut teller = Teller::new(turn_id, cursor);
             loop {
                 let frame = tokio::select! {
                     frame = tokio::time::timeout(follower.state.keep_alive, watched.next()) => frame,
@@ -137,19 +138,21 @@ fn events(mut follower: Follower) -> impl Stream<Item = Result<Bytes, Infallible
                     Ok(Ok(Some(frame))) => frame,
                     Ok(Ok(None)) => break,
                     Ok(Err(error)) => {
-                        yield Ok(sse::event("error", None, &json!({ "code": error.code, "detail": error.detail })));
+                        yield Ok(sse::broken(&error));
                         return;
                     }
                 };
-                let (name, mut data) = sse::describe(turn_id, &frame, seen);
-                data["turn_id"] = json!(turn_id);
-                seen = frame.place().0;
-                let id = format!("{turn_id}:{}", sse::id(&frame));
-                let told = sse::event(name, Some(&id), &data);
-                yield Ok([sse::warnings(turn_id, &frame), told].concat().into());
+                let mut told = teller.tell(&frame);
+                for event in &mut told {
+                    event.data["turn_id"] = json!(turn_id);
+                }
+                let id = |told: &Told| format!("{turn_id}:{}", told.id());
+                if !told.is_empty() {
+                    yield Ok(sse::told_of(turn_id, &frame, &told, id));
+                }
             }
             if stopping.is_cancelled() {
-                let resume = sse::resume_id(watched.cursor()).map(|id| format!("{turn_id}:{id}"));
+                let resume = sse::resume_id(teller.cursor()).map(|id| format!("{turn_id}:{id}"));
                 // Nothing of the turn was sent: it is to be found again.
                 let resume = resume.unwrap_or_else(|| format!("@{}", follower.after - 1));
                 yield Ok(sse::event("stream.closing", None, &json!({ "resume": resume })));

@@ -13,7 +13,7 @@ use domain::{
     Credits, FinishReason, MessageId, SessionId, SettingsPatch, Timing, TurnId, Usage, WorkerId,
 };
 use eventstore::Position;
-use projections::TurnDetail;
+use projections::{AbandonedAttempt, TurnDetail};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -23,6 +23,7 @@ use crate::error::ApiError;
 use crate::extract::{OptionalBody, Params, PathId};
 use crate::object::object;
 use crate::position::MinPosition;
+use crate::sse::Watching;
 use crate::state::ApiState;
 use crate::turn_stream::TurnStream;
 use crate::{finished, position, sse, turn_record};
@@ -39,6 +40,9 @@ pub(crate) struct TurnView {
     content: Option<Box<RawValue>>,
     model: Option<String>,
     attempt: u32,
+    /// Those that came to nothing, and what they used; nobody pays for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    abandoned_attempts: Vec<AbandonedAttempt>,
     worker_id: Option<WorkerId>,
     finish_reason: Option<FinishReason>,
     /// The code of what cut the answer short, if it wasn't the model or the user.
@@ -67,6 +71,7 @@ impl From<TurnDetail> for TurnView {
             content: answer.map(|answer| answer.content),
             model: turn.model,
             attempt: turn.attempt,
+            abandoned_attempts: turn.abandoned,
             worker_id: turn.worker_id,
             finish_reason: turn.finish_reason,
             stopped_by: turn.stopped_by,
@@ -127,8 +132,8 @@ pub(crate) async fn stream(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let watched = open(&state, &caller, id, cursor, frames).await;
-    let events = sse::turn_events(watched, id, state.keep_alive, state.stopping.clone());
-    Ok(sse::response(events))
+    let watching = Watching { turn_id: id, watched, abandon: None };
+    Ok(sse::response(sse::turn_events(watching, &state)))
 }
 
 async fn open(

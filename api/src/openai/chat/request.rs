@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
+use crate::on_disconnect::OnDisconnect;
 
 /// The request. Options that aren't named here go to the provider as they are.
 #[derive(Debug, Deserialize)]
@@ -25,6 +26,8 @@ pub(crate) struct ChatRequest {
     logprobs: Option<bool>,
     /// Our extension: go on with this session.
     session_id: Option<SessionId>,
+    /// Our extension: what becomes of the turn when the client leaves.
+    on_disconnect: Option<OnDisconnect>,
     #[serde(flatten)]
     options: Map<String, Value>,
 }
@@ -159,6 +162,10 @@ impl ChatRequest {
 
     pub(crate) fn session_id(&self) -> Option<SessionId> {
         self.session_id
+    }
+
+    pub(crate) fn on_disconnect(&self) -> Option<OnDisconnect> {
+        self.on_disconnect
     }
 
     /// Leading system messages become the system prompt; the last message is to be answered.

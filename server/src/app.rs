@@ -6,10 +6,10 @@ use std::time::Duration;
 use api::auth::{ApiKeys, AuthConfig, Authenticator, JwksConfig, JwtConfig, SharedSecret};
 use broker::Broker;
 use commands::CommandBus;
-use domain::{SystemClock, SystemIds, WorkerId};
-use eventstore::{EventStore, Migration, MigrationState, PoolOptions, StoreError};
+use domain::{Ids, SystemClock, SystemIds, WorkerId};
+use eventstore::{Database, EventStore, Migration, MigrationState, PoolOptions, StoreError};
 use projections::Positions;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 use workers::catalog::Providers;
 
@@ -54,7 +54,8 @@ impl App {
             Arc::new(SystemIds),
             catalog,
             config.quota_policy().map_err(ServerError::Id)?,
-        );
+        )
+        .with_attempt_limits((&config.attempts).into());
         let providers = Arc::new(catalog::providers());
         let positions = Positions::new(store.pool().clone());
         Ok(Self { store, broker, bus, providers, positions, worker_id })
@@ -70,7 +71,7 @@ impl App {
 }
 
 /// A pool for serving: no statement takes long.
-pub(crate) fn pool(config: &Config) -> Result<PgPool, ServerError> {
+pub(crate) fn pool(config: &Config) -> Result<Database, ServerError> {
     let options = PoolOptions {
         max_connections: config.database.max_connections,
         statement_timeout: Duration::from_millis(config.database.statement_timeout_ms),
@@ -91,7 +92,7 @@ pub(crate) async fn reach_database(config: &Config) -> Result<(), ServerError> {
 
 /// A pool for tools, once the database is there: few connections, and statements may take
 /// their time.
-pub(crate) async fn tool_pool(config: &Config) -> Result<PgPool, ServerError> {
+pub(crate) async fn tool_pool(config: &Config) -> Result<Database, ServerError> {
     let give_up = Instant::now() + TOOL_PATIENCE;
     while let Err(error) = reach_database(config).await {
         let may_pass = matches!(error, ServerError::Store(StoreError::Unavailable { .. }));
@@ -109,7 +110,7 @@ pub(crate) async fn tool_pool(config: &Config) -> Result<PgPool, ServerError> {
 }
 
 /// A pool for what is only made, not used.
-pub(crate) fn unconnected_pool() -> Result<PgPool, ServerError> {
+pub(crate) fn unconnected_pool() -> Result<Database, ServerError> {
     Ok(eventstore::connect("postgres://localhost", &PoolOptions::default())?)
 }
 
@@ -123,19 +124,22 @@ pub(crate) fn nats_url(config: &Config) -> Result<&str, ServerError> {
     url.map(Secret::expose).ok_or(ServerError::Missing("NATS_URL"))
 }
 
-/// The configured name, or one that tells processes apart.
+/// The configured name, or the host's, with what no other process ever has: what one has begun
+/// must not look like another one's, not even like that of the same process started again.
 pub(crate) fn worker_id(config: &Config) -> Result<WorkerId, ServerError> {
-    let id = match &config.worker.id {
+    let name = match &config.worker.id {
         Some(id) => id.clone(),
         None => {
             let host = Environment::of_process().get("HOSTNAME").unwrap_or("worker").to_owned();
             format!("{host}-{}", std::process::id())
         }
     };
-    WorkerId::try_from(id).map_err(ServerError::Id)
+    // What follows the time in it.
+    let unique: String = SystemIds.next().simple().to_string().chars().skip(20).collect();
+    WorkerId::try_from(format!("{name}-{unique}")).map_err(ServerError::Id)
 }
 
-pub(crate) fn authenticator(config: &Config, pool: PgPool) -> Result<Authenticator, ServerError> {
+pub(crate) fn authenticator(config: &Config, pool: Database) -> Result<Authenticator, ServerError> {
     let auth = &config.auth;
     let secret = auth.hs256_secret.as_ref().map(|secret| secret.expose().to_owned());
     let secret = secret.map(SharedSecret::new).transpose()?;
@@ -151,7 +155,7 @@ pub(crate) fn authenticator(config: &Config, pool: PgPool) -> Result<Authenticat
 }
 
 /// The database must have exactly the schema that this binary was built for.
-pub(crate) async fn check_schema(pool: &PgPool) -> Result<(), ServerError> {
+pub(crate) async fn check_schema(pool: &Database) -> Result<(), ServerError> {
     let migrations = eventstore::migrations(pool).await?;
     let foreign =
         |one: &&Migration| matches!(one.state, MigrationState::Differs | MigrationState::Unknown);

@@ -5,6 +5,7 @@
 //! typing error whose default would be used in silence. `colloquy.example.toml` shows
 //! every key.
 
+mod attempts;
 mod environment;
 mod error;
 mod providers;
@@ -23,12 +24,15 @@ use domain::catalog::{NewPrice, Seed};
 use domain::quota::QuotaPolicy;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use attempts::Attempts;
 pub(crate) use environment::Environment;
 pub(crate) use error::ConfigError;
 pub(crate) use providers::ProviderConfig;
 pub(crate) use quota::{Quota, Tiers};
 pub(crate) use secret::Secret;
-pub(crate) use sections::{Admin, Auth, Database, Http, Log, LogFormat, Nats, Shutdown, Worker};
+pub(crate) use sections::{
+    Admin, Auth, Database, Http, Log, LogFormat, Nats, OpenAi, Queue, Shutdown, Worker,
+};
 pub(crate) use webhooks::Webhook;
 
 /// The file that is read, if it is there, when none is named.
@@ -49,6 +53,10 @@ pub(crate) enum Purpose {
 pub(crate) struct Config {
     /// The HTTP server.
     pub(crate) http: Http,
+    /// The OpenAI-compatible routes.
+    pub(crate) openai: OpenAi,
+    /// Turns that wait.
+    pub(crate) queue: Queue,
     /// Postgres.
     pub(crate) database: Database,
     /// NATS.
@@ -57,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// The LLM worker.
     pub(crate) worker: Worker,
+    /// How often a turn is tried.
+    pub(crate) attempts: Attempts,
     /// How the process ends.
     pub(crate) shutdown: Shutdown,
     /// What is logged, and how.

@@ -141,7 +141,11 @@ fn environment(config: &Config) -> Result<String, ServerError> {
 }
 
 /// The key of the last start if it is still good, else a new one.
-async fn api_key(config: &Config, pool: &sqlx::PgPool, path: &Path) -> Result<String, ServerError> {
+async fn api_key(
+    config: &Config,
+    pool: &eventstore::Database,
+    path: &Path,
+) -> Result<String, ServerError> {
     let authenticator = app::authenticator(config, pool.clone())?;
     if let Ok(kept) = fs::read_to_string(path) {
         let kept = kept.trim().to_owned();

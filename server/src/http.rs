@@ -3,7 +3,10 @@
 //! `axum::serve` sets no timers, so a client that sends half a header would be kept for ever,
 //! and it takes connections without end.
 
+mod patient;
+
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,10 +17,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
+use self::patient::Patient;
 use crate::lifecycle::Lifecycle;
 
 /// After an error that comes again at once, such as having no file descriptors left.
@@ -28,6 +33,13 @@ const REMINDER: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// A ping must be answered in this time.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// For streams to say that they are cut off, when work is abandoned.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Bytes on their way to one client.
+const SEND_BUFFER: u32 = 256 * 1024;
+/// Connections that wait to be taken; the kernel has a limit of its own.
+const BACKLOG: u32 = 1024;
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -39,25 +51,38 @@ pub(crate) struct Limits {
     /// From an answer to the end of the next request's header. Longer than proxies keep idle
     /// connections (mostly 60 s), so that it is they who close and no request meets a closed one.
     pub(crate) next_header: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub(crate) stalled: Duration,
 }
 
 impl Limits {
     /// The usual times.
-    pub(crate) fn new(connections: usize) -> Self {
+    pub(crate) fn new(connections: usize, stalled: Duration) -> Self {
         let (first_header, next_header) = (Duration::from_secs(10), Duration::from_secs(75));
-        Self { connections, first_header, next_header }
+        Self { connections, first_header, next_header, stalled }
     }
 }
 
+/// Listens on `address`. What the kernel keeps for a client that doesn't read is bounded: by
+/// itself it would grow to megabytes a connection.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Connections have what their listener has.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves `router` until the process is to stop and every connection has ended: each finishes
-/// the request that it is at. Whatever is still open when work is abandoned is cut off.
+/// the request that it is at. Whatever is still open a moment after work is abandoned is cut off.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
     lifecycle: Lifecycle,
 ) -> &'static str {
-    let mut door = Door::new(listener, limits.connections);
+    let mut door = Door::new(listener, limits);
     let builder = builder(limits);
     let connections = GracefulShutdown::new();
     while let Some((stream, permit)) = lifecycle.stopping.run_until_cancelled(door.next()).await {
@@ -68,17 +93,35 @@ pub(crate) async fn serve(
             begun.store(true, Ordering::Relaxed);
             service.call(request)
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let stream = TokioIo::new(Patient::new(stream, limits.stalled));
+        let connection = builder.serve_connection(stream, service).into_owned();
         let connection = finish(connections.watch(connection), has_begun, limits.first_header);
         let abandon = lifecycle.abandon.clone();
         tokio::spawn(async move {
-            abandon.run_until_cancelled(connection).await;
+            tokio::select! {
+                () = connection => {}
+                () = cut_off(&abandon) => {}
+            }
             drop(permit);
         });
     }
     drop(door);
-    lifecycle.abandon.run_until_cancelled(connections.shutdown()).await;
+    let ended = async {
+        connections.shutdown().await;
+        lifecycle.farewells.close();
+        lifecycle.farewells.wait().await;
+    };
+    tokio::select! {
+        () = ended => {}
+        () = cut_off(&lifecycle.abandon) => {}
+    }
     "HTTP"
+}
+
+/// When no connection may go on.
+async fn cut_off(abandon: &CancellationToken) {
+    abandon.cancelled().await;
+    sleep(LAST_WORDS).await;
 }
 
 fn builder(limits: Limits) -> Builder<TokioExecutor> {
@@ -117,14 +160,15 @@ async fn finish<E: std::fmt::Display>(
 struct Door {
     listener: TcpListener,
     room: Arc<Semaphore>,
+    stalled: Duration,
     /// When the log may say again that there is none.
     next_reminder: Instant,
 }
 
 impl Door {
-    fn new(listener: TcpListener, connections: usize) -> Self {
-        let room = Arc::new(Semaphore::new(connections));
-        Self { listener, room, next_reminder: Instant::now() }
+    fn new(listener: TcpListener, limits: Limits) -> Self {
+        let room = Arc::new(Semaphore::new(limits.connections));
+        Self { listener, room, stalled: limits.stalled, next_reminder: Instant::now() }
     }
 
     async fn next(&mut self) -> (TcpStream, Option<OwnedSemaphorePermit>) {
@@ -138,6 +182,7 @@ impl Door {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     no_delay(&stream);
+                    notice_loss(&stream, self.stalled);
                     return (stream, permit);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -157,6 +202,18 @@ fn no_delay(stream: &TcpStream) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
 }
+
+/// Lets the kernel break the connection when nothing of what it has sent is taken for `stalled`:
+/// a client that vanished would else keep it for a quarter of an hour.
+#[cfg(target_os = "linux")]
+fn notice_loss(stream: &TcpStream, stalled: Duration) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(stalled)) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT could not be set");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn notice_loss(_: &TcpStream, _: Duration) {}
 
 /// An error of the connection that was to be taken; the next one may be good.
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How a process learns that it is to end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lifecycle {
     pub(crate) stopping: CancellationToken,
     pub(crate) abandon: CancellationToken,
+    /// What clients who left have set off: it is seen through.
+    pub(crate) farewells: TaskTracker,
 }
 
 impl Lifecycle {

@@ -7,10 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{ApiState, Shared};
+use api::{ApiState, Shared, WaitingLimits, WaitingTurns};
 use broker::DeltaHub;
 use domain::Causes;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -150,12 +149,12 @@ impl Process {
         if has(Role::Api) {
             warn_of_operators(config);
             let wanted = args.listen.unwrap_or(config.http.listen);
-            let listener = TcpListener::bind(wanted)
-                .await
+            let listener = http::listen(wanted)
                 .map_err(|source| ServerError::Listen { address: wanted, source })?;
             address = listener.local_addr().ok();
             let router = api_router(config, &app, lifecycle)?;
-            let limits = http::Limits::new(config.http.max_connections);
+            let stalled = Duration::from_secs(config.http.stalled_client_seconds);
+            let limits = http::Limits::new(config.http.max_connections, stalled);
             front.spawn(http::serve(listener, router, limits, lifecycle.clone()));
         }
         Ok(Self { app, address, front, back, back_stop })
@@ -234,9 +233,15 @@ fn worker_options(config: &Config, app: &App) -> WorkerOptions {
 }
 
 async fn work(app: App, options: WorkerOptions, lifecycle: Lifecycle) -> &'static str {
-    let Lifecycle { stopping, abandon } = lifecycle;
-    workers::worker::run(app.bus, app.broker, app.providers, options, stopping, abandon).await;
+    let Lifecycle { stopping, abandon, .. } = lifecycle;
+    let (store, bus) = (app.store, app.bus);
+    workers::worker::run(store, bus, app.broker, app.providers, options, stopping, abandon).await;
     "worker"
+}
+
+fn waiting_limits(config: &Config) -> WaitingLimits {
+    let queue = &config.queue;
+    WaitingLimits { per_tenant: queue.max_waiting_per_tenant, in_all: queue.max_waiting }
 }
 
 fn api_router(
@@ -252,12 +257,16 @@ fn api_router(
         hub: DeltaHub::new(app.broker.clone()),
         authenticator: app::authenticator(config, app.store.pool().clone())?,
         probe: Arc::new(ProviderProbe::new(app.bus.catalog().clone(), Arc::clone(&app.providers))),
+        waiting: WaitingTurns::new(app.store.pool().clone(), waiting_limits(config)),
+        on_disconnect: config.openai.on_disconnect,
         operator_tenant: config.admin.operator_tenant.clone(),
         max_body_bytes: config.http.max_body_bytes,
         request_timeout: Duration::from_secs(config.http.request_timeout_seconds),
         position_patience: POSITION_PATIENCE,
         keep_alive: KEEP_ALIVE,
         stopping: lifecycle.stopping.clone(),
+        ending: lifecycle.abandon.clone(),
+        farewells: lifecycle.farewells.clone(),
         version: env!("CARGO_PKG_VERSION"),
     });
     Ok(api::router(state, &config.http.cors_origins))

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use api::OnDisconnect;
 use domain::TenantId;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub(crate) struct Http {
     pub(crate) request_timeout_seconds: u64,
     /// Open connections; more wait.
     pub(crate) max_connections: usize,
+    /// How long a client may take nothing of what is sent to it.
+    pub(crate) stalled_client_seconds: u64,
 }
 
 impl Default for Http {
@@ -31,7 +34,38 @@ impl Default for Http {
             cors_origins: Vec::new(),
             request_timeout_seconds: 30,
             max_connections: 10_000,
+            stalled_client_seconds: 60,
         }
+    }
+}
+
+/// `[openai]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct OpenAi {
+    /// What becomes of a stateless call's turn when its client leaves.
+    pub(crate) on_disconnect: OnDisconnect,
+}
+
+impl Default for OpenAi {
+    fn default() -> Self {
+        Self { on_disconnect: OnDisconnect::Cancel }
+    }
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Queue {
+    /// Turns of one tenant that may wait for a worker.
+    pub(crate) max_waiting_per_tenant: u64,
+    /// Turns of all tenants that may.
+    pub(crate) max_waiting: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { max_waiting_per_tenant: 20_000, max_waiting: 200_000 }
     }
 }
 
@@ -113,7 +147,7 @@ pub(crate) struct Admin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Worker {
-    /// This process's name in the log; made anew at each start if none is given.
+    /// The first part of this process's name in the log; the host's name if none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
     /// Answers at the same time.

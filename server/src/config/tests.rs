@@ -135,6 +135,10 @@ fn an_unknown_key_is_refused_with_the_nearest() {
             "colloquy.toml: unknown key \"output_per_k\" in providers[0].models[0].price; did you mean \"output_per_1k\"?",
         ),
         (
+            PROVIDER.replace("512", "512, fallbacks = [{ provider = \"local\", upstream = \"n\" }]"),
+            "colloquy.toml: unknown key \"upstream\" in providers[0].models[0].fallbacks[0]; did you mean \"upstream_name\"?",
+        ),
+        (
             "[htp]\nlisten = 1".to_owned(),
             "colloquy.toml: unknown key \"htp\"; did you mean \"http\"?",
         ),
@@ -211,7 +215,7 @@ fn what_serving_would_refuse_is_found_at_once() {
     for expected in [
         "colloquy.toml: auth.hs256_secret can't be used: the JWT secret must have at least 32 bytes",
         "colloquy.toml: auth.jwks_url must be a URL with https:// or http://",
-        "colloquy.toml: worker.id must be 1 to 255 printable characters",
+        "colloquy.toml: worker.id must be 1 to 200 printable characters",
         "COLLOQUY_LOG__FILTER: log.filter is not a log filter",
         "colloquy.toml: provider \"far\" can't be asked: the environment variable FAR_KEY, named by api_key_env, is not",
         "colloquy.toml: model \"m\" of provider \"far\": provider \"local\" already has a model of this name",
@@ -275,6 +279,34 @@ fn what_is_wrong_with_providers_and_prices_is_told_by_their_own_rules() {
         assert!(error.contains(expected), "{expected}\n  not in\n{error}");
     }
     assert_eq!(error.lines().count(), 5, "{error}");
+}
+
+#[test]
+fn fallbacks_name_providers_of_the_file() {
+    let far = PROVIDER.replace("\"local\"", "\"far\"").replace("\"m\"", "\"n\"");
+    let list = |list: &str| PROVIDER.replace("512", &format!("512, fallbacks = {list}"));
+    let seed = read(&(list(r#"[{ provider = "far" }]"#) + &far), &[]).unwrap().seed();
+    assert_eq!(seed.models[0].routes().collect::<Vec<_>>(), [("local", "m"), ("far", "m")]);
+    let continuation = far.replace("kind", "continuation = \"last\"\nkind");
+    for (text, expected) in [
+        (
+            list(r#"[{ provider = "fra" }]"#) + &far,
+            "colloquy.toml: model \"m\" of provider \"local\": fallbacks names provider \"fra\", \
+             which is not in the configuration",
+        ),
+        (
+            list(r#"[{ provider = "local" }]"#),
+            "colloquy.toml: model \"m\" of provider \"local\": fallbacks names provider \"local\" \
+             twice for the same upstream_name",
+        ),
+        (
+            continuation,
+            "colloquy.toml: providers[0].continuation must be \"none\" or \"last_message\" or \
+             \"prefix_flag\" or \"prefix_flag_echo\" or \"final_message_flags\", not \"last\"",
+        ),
+    ] {
+        assert_eq!(read(&text, &[]), Err(expected.to_owned()));
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Config, Environment, Purpose, Secret, providers, quota, webhooks};
 
+/// The longest name of a worker: something is added to it.
+const MAX_WORKER_ID: usize = 200;
+
 /// A value that can't be used.
 pub(super) struct Problem {
     /// The key.
@@ -76,11 +79,17 @@ fn check_ranges(config: &Config, problems: &mut Vec<Problem>) {
         ("http.max_body_bytes", size(config.http.max_body_bytes), 1024..=1 << 30),
         ("http.request_timeout_seconds", config.http.request_timeout_seconds, 1..=3600),
         ("http.max_connections", size(config.http.max_connections), 1..=1_000_000),
+        ("http.stalled_client_seconds", config.http.stalled_client_seconds, 1..=86_400),
+        ("queue.max_waiting_per_tenant", config.queue.max_waiting_per_tenant, 1..=1_000_000_000),
+        ("queue.max_waiting", config.queue.max_waiting, 1..=1_000_000_000),
         ("database.max_connections", config.database.max_connections.into(), 2..=10_000),
         ("database.statement_timeout_ms", config.database.statement_timeout_ms, 100..=3_600_000),
         ("auth.leeway_seconds", config.auth.leeway_seconds, 0..=300),
         ("worker.concurrency", size(config.worker.concurrency), 1..=100_000),
         ("worker.delta_interval_ms", config.worker.delta_interval_ms, 0..=1000),
+        ("attempts.max_without_progress", config.attempts.max_without_progress.into(), 1..=1000),
+        ("attempts.max_broken_off", config.attempts.max_broken_off.into(), 1..=1000),
+        ("attempts.max_in_all", config.attempts.max_in_all.into(), 1..=10_000),
         ("quota.hold_seconds", config.quota.hold_seconds.into(), 60..=86_400),
         ("quota.answer_step", config.quota.answer_step.into(), 16..=65_536),
         ("shutdown.grace_seconds", config.shutdown.grace_seconds, 0..=3600),
@@ -101,9 +110,9 @@ fn check_texts(config: &Config, problems: &mut Vec<Problem>) {
         problems.push(problem("http.cors_origins", &what));
     }
     if let Some(id) = &config.worker.id
-        && id.parse::<domain::WorkerId>().is_err()
+        && (id.parse::<domain::WorkerId>().is_err() || id.len() > MAX_WORKER_ID)
     {
-        problems.push(problem("worker.id", "must be 1 to 255 printable characters"));
+        problems.push(problem("worker.id", "must be 1 to 200 printable characters"));
     }
     if config.admin.operator_tenant == Some(TenantId::deployment()) {
         problems.push(problem("admin.operator_tenant", "is a reserved name"));

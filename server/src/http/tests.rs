@@ -1,5 +1,8 @@
+use axum::body::{Body, Bytes};
 use axum::routing::get;
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -12,16 +15,40 @@ struct Server {
     address: std::net::SocketAddr,
     lifecycle: Lifecycle,
     ended: JoinHandle<&'static str>,
+    /// Of those to `/flood`: one is sent for each that ends.
+    floods: Receiver<()>,
+}
+
+/// Tells when it is gone.
+struct Flood(Sender<()>);
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.0.try_send(()).unwrap();
+    }
+}
+
+impl Flood {
+    /// A body without an end.
+    fn body(self) -> Body {
+        let piece = move |()| {
+            let _ = &self;
+            Ok::<_, io::Error>(Bytes::from_static(&[b'.'; 8 * 1024]))
+        };
+        Body::from_stream(futures::stream::repeat(()).map(piece))
+    }
 }
 
 impl Server {
-    /// `/` answers at once, `/slow` after a second, `/never` not at all.
+    /// `/` answers at once, `/slow` after a second, `/never` not at all, and `/flood` without end.
     async fn start(limits: Limits) -> Self {
         let slow = async || {
             sleep(Duration::from_secs(1)).await;
             "slow"
         };
+        let (flood, floods) = channel(8);
         let router = Router::new()
+            .route("/flood", get(async move || Flood(flood.clone()).body()))
             .route("/", get(async || "fast"))
             .route("/slow", get(slow))
             .route("/never", get(async || std::future::pending::<&str>().await));
@@ -29,7 +56,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let lifecycle = Lifecycle::default();
         let ended = tokio::spawn(serve(listener, router, limits, lifecycle.clone()));
-        Self { address, lifecycle, ended }
+        Self { address, lifecycle, ended, floods }
     }
 
     /// A connection that has sent `text`.
@@ -45,7 +72,7 @@ impl Server {
 }
 
 fn limits() -> Limits {
-    Limits::new(8)
+    Limits::new(8, SOON)
 }
 
 fn request(path: &str) -> String {
@@ -132,4 +159,28 @@ async fn connections_beyond_the_bound_wait() {
     assert!(some(&mut first).await.ends_with("fast"), "who is in stays");
     drop(first);
     assert!(some(&mut third).await.ends_with("fast"));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_hung_up_on() {
+    let mut server = Server::start(Limits { stalled: SHORT, ..limits() }).await;
+    let mut eager = server.send(&request("/flood")).await;
+    let mut piece = vec![0; 64 * 1024];
+    eager.read_exact(&mut piece).await.unwrap();
+    let begun = Instant::now();
+    let mut stalled = server.send(&request("/flood")).await;
+    let ended = server.floods.recv();
+    let eager = async {
+        loop {
+            eager.read_exact(&mut piece).await.unwrap();
+        }
+    };
+    tokio::select! {
+        ended = timeout(SOON, ended) => assert!(ended.expect("it is hung up on").is_some()),
+        () = eager => {}
+    }
+    assert!(begun.elapsed() >= SHORT);
+    let broken = stalled.read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(broken.kind(), io::ErrorKind::ConnectionReset);
+    assert!(server.floods.try_recv().is_err(), "who reads is served");
 }

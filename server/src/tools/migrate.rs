@@ -1,7 +1,6 @@
 //! `colloquy migrate`
 
-use eventstore::{Migration, MigrationState};
-use sqlx::PgPool;
+use eventstore::{Database, Migration, MigrationState};
 
 use crate::app;
 use crate::cli::Migrate;
@@ -41,7 +40,7 @@ fn status(migrations: &[Migration]) {
 
 /// Says what it takes back before it does; asks nothing, as scripts use it.
 async fn down(
-    pool: &PgPool,
+    pool: &Database,
     migrations: Vec<Migration>,
     to: Option<i64>,
 ) -> Result<(), ServerError> {

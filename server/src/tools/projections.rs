@@ -25,7 +25,7 @@ pub(crate) async fn run(config: &Config, command: &Projections) -> Result<(), Se
     }
 }
 
-async fn list(pool: &sqlx::PgPool) -> Result<(), ServerError> {
+async fn list(pool: &eventstore::Database) -> Result<(), ServerError> {
     let rows: Vec<Vec<String>> = projections::list(pool)
         .await?
         .into_iter()

@@ -1,6 +1,7 @@
 //! The layout: one crate a folder, and arrows that point downwards only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -59,5 +60,41 @@ fn every_crate_keeps_the_workspaces_lints() {
         let manifest = package["manifest_path"].as_str().unwrap();
         let text = std::fs::read_to_string(manifest).unwrap();
         assert!(text.contains("[lints]\nworkspace = true"), "{manifest}");
+    }
+}
+
+/// Files that begin transactions, each on a connection of its own that no request can drop: what
+/// is dropped while it begins one goes back to its pool with the transaction open.
+const TRANSACTIONS: [&str; 3] = [
+    "projections/src/batch/careful.rs",
+    "projections/src/rebuild.rs",
+    "projections/src/runner/apply.rs",
+];
+
+#[test]
+fn nothing_that_a_client_can_cancel_begins_a_transaction() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = Vec::new();
+    for (name, _) in ALLOWED.iter().filter(|(name, _)| !["tests", "bench"].contains(name)) {
+        sources(&root.join(name).join("src"), &mut |path, text| {
+            if text.contains(".begin()") || text.contains(".begin_with(") {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        });
+    }
+    found.sort();
+    assert_eq!(found, TRANSACTIONS);
+}
+
+/// Calls `look` with every source file in `folder`.
+fn sources(folder: &Path, look: &mut impl FnMut(&Path, &str)) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, look);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            look(&path, &std::fs::read_to_string(&path).unwrap());
+        }
     }
 }

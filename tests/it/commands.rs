@@ -127,7 +127,7 @@ async fn a_turn_is_cancelled_from_another_device() {
 async fn an_answer_is_tried_again() {
     let (ann, at_b) = user().await;
     let session = ann.create_session().await;
-    let text = "once more [[tokens=6 cut=3 times=1]]";
+    let text = "once more [[tokens=6 cut=3 times=3]]";
     let failed = ann.say(&session, text).await;
     assert_eq!(failed.end().unwrap().name, "turn.failed");
     let retry = async |turn: &str, body: &Value| {
@@ -141,15 +141,15 @@ async fn an_answer_is_tried_again() {
     let third = retry(&second, &body).await.text("/turn_id");
     let third = ann.ended(&third).await;
     let calls = shared().await.provider.calls("once more");
-    assert_eq!(calls.len(), 3);
-    assert_eq!(calls[2].body["temperature"], 1.5);
-    assert_eq!(calls[2].prompt(), [("user".to_owned(), text.to_owned())]);
+    assert_eq!(calls.len(), 5, "three attempts were broken off");
+    assert_eq!(calls[4].body["temperature"], 1.5);
+    assert_eq!(calls[4].prompt(), [("user".to_owned(), text.to_owned())]);
     let history = ann.history(&session, third.number("/position")).await;
     assert_eq!(history.iter().filter(|(role, _)| role == "assistant").count(), 2);
     // The conversation goes on from the newest answer.
     ann.say(&session, "after the retries").await;
     let prompt = shared().await.provider.calls("after the retries")[0].prompt();
-    assert_eq!(prompt[1].1, calls[2].text);
+    assert_eq!(prompt[1].1, calls[4].text);
 }
 
 #[tokio::test]

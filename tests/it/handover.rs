@@ -8,8 +8,8 @@ use tests::{Client, Cluster, Transcript, eventually, found, invariants};
 
 use crate::support::{BINARY, SOON};
 
-/// Well below the 30 seconds after which a turn of a lost worker is taken over.
-const AT_ONCE: Duration = Duration::from_secs(10);
+/// With room for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
 const WORKERS: [&str; 2] = ["first", "second"];
 
 /// Two signals end `name` at once.
@@ -30,7 +30,7 @@ async fn holder(cluster: &mut Cluster, ann: &Client, turn: &str) -> &'static str
     found("somebody holds the turn", SOON, async || {
         let shown = ann.get(&path).await.expect(200);
         let worker = shown.json["worker_id"].as_str()?.to_owned();
-        let of = |name: &&str| worker.ends_with(&format!("-{}", cluster.node(name).pid()));
+        let of = |name: &&str| worker.contains(&format!("-{}-", cluster.node(name).pid()));
         WORKERS.into_iter().find(of).filter(|_| shown.json["status"] == "running")
     })
     .await
@@ -63,7 +63,6 @@ async fn a_turn_outlives_any_number_of_planned_stops() {
     let text = "handed on and on [[tokens=150 pause=30]]";
     let mut stream = ann.stream_message(&session, text).await;
     let mut transcript = Transcript::default();
-    // One more than a turn may lose workers.
     for round in 1..=4 {
         let deltas = transcript.deltas() + 3;
         assert!(transcript.read_deltas(&mut stream, deltas).await);

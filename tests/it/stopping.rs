@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tests::{Cluster, Transcript, invariants};
+use reqwest::Method;
+use tests::{Client, Cluster, EventStream, SseEvent, Transcript, invariants};
 
 use crate::support::{BINARY, SOON};
 
@@ -72,4 +73,71 @@ async fn a_second_signal_hands_the_work_over() {
     assert_eq!(cluster.provider.calls(text).len(), 2);
     let ends = invariants::check(&cluster.pool().await).await;
     assert_eq!(ends[&transcript.turn_id()].attempt, 2);
+}
+
+/// Follows a session at `client`'s node, after what `resume` stands for.
+async fn follow(client: &Client, session: &str, resume: Option<&str>) -> EventStream {
+    let request = client.request(Method::GET, &format!("/v1/sessions/{session}/events"));
+    client
+        .open(resume.iter().fold(request, |request, id| request.header("last-event-id", *id)))
+        .await
+}
+
+/// Reads on until the node says where to go on.
+async fn until_it_closes(stream: &mut EventStream, seen: &mut Vec<SseEvent>) -> String {
+    loop {
+        let event = stream.next_real().await.unwrap().expect("a word before the end");
+        if event.name == "stream.closing" {
+            return event.json()["resume"].as_str().unwrap().to_owned();
+        }
+        seen.push(event);
+    }
+}
+
+/// From node to node: each stops before a turn is heard of, at its start, in the midst of it, at
+/// its end.
+#[tokio::test]
+async fn whoever_follows_a_session_misses_nothing_while_nodes_stop() {
+    let mut cluster = Cluster::builder(BINARY)
+        .node("a", "api")
+        .node("b", "api")
+        .node("core", "worker,projector,relay")
+        .start()
+        .await;
+    let session = cluster.client("a", "acme", "ann").create_session().await;
+    let (mut seen, mut turns, mut resume) = (Vec::new(), Vec::new(), None);
+    for (round, read) in [0, 1, 30, 5, 0, 12].into_iter().enumerate() {
+        let (here, there) = if round.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
+        let mut stream =
+            follow(&cluster.client(here, "acme", "ann"), &session, resume.as_deref()).await;
+        let ann = cluster.client(there, "acme", "ann");
+        turns.push(ann.send_message(&session, "[[tokens=16 pause=30]]").await.id);
+        let is_end = |event: &&SseEvent| event.is_end();
+        for _ in 0..read {
+            // No further than this round's turn.
+            if seen.iter().filter(is_end).count() == turns.len() {
+                break;
+            }
+            seen.push(stream.next_real().await.unwrap().expect("it goes on"));
+        }
+        cluster.node(here).terminate();
+        resume = Some(until_it_closes(&mut stream, &mut seen).await);
+        assert_eq!(cluster.node(here).ended(SOON).await.code(), Some(0));
+        cluster.node(here).start();
+        cluster.node(here).ready().await;
+        ann.ended(turns.last().unwrap()).await;
+    }
+    let ann = cluster.client("a", "acme", "ann");
+    let mut stream = follow(&ann, &session, resume.as_deref()).await;
+    while seen.iter().filter(|event| event.is_end()).count() < turns.len() {
+        seen.push(stream.next_real().await.unwrap().expect("it goes on"));
+    }
+    let mut expected = Vec::new();
+    for turn in &turns {
+        let whole = Transcript::of(ann.watch(turn, None).await).await;
+        expected.extend(whole.ids().iter().map(|id| format!("{turn}:{id}")));
+    }
+    let ids: Vec<&str> = seen.iter().filter_map(|event| event.id.as_deref()).collect();
+    assert_eq!(ids, expected);
+    invariants::check(&cluster.pool().await).await;
 }

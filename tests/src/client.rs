@@ -27,11 +27,19 @@ pub struct Answer {
 
 impl Answer {
     async fn of(response: reqwest::Response) -> Self {
+        Self::read(response).await.unwrap()
+    }
+
+    /// Reads `response` to its end.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn read(response: reqwest::Response) -> Result<Self, reqwest::Error> {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let body = response.text().await.unwrap();
+        let body = response.text().await?;
         let json = serde_json::from_str(&body).unwrap_or(Value::Null);
-        Self { status, headers, json, body }
+        Ok(Self { status, headers, json, body })
     }
 
     /// A header's value.

@@ -6,6 +6,7 @@ mod config;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use local::{Nats, Postgres, TemporaryFolder};
 use sqlx::PgPool;
@@ -19,12 +20,18 @@ use crate::token;
 
 pub use builder::ClusterBuilder;
 
+/// What stands between one node and its servers.
+struct Proxies {
+    nats: Proxy,
+    database: Proxy,
+}
+
 /// A running installation. Its processes end when it is dropped.
 pub struct Cluster {
     // Before the servers, so that they end first.
     nodes: HashMap<String, Process>,
-    /// The proxies between nodes and NATS, by the node's name.
-    proxies: HashMap<String, Proxy>,
+    /// What stands between nodes and their servers, by the node's name.
+    proxies: HashMap<String, Proxies>,
     /// The scripted provider.
     pub provider: Provider,
     /// The NATS server.
@@ -50,7 +57,36 @@ impl Cluster {
 
     /// Whatever stands between the node `name` and NATS.
     pub fn proxy(&self, name: &str) -> &Proxy {
-        &self.proxies[name]
+        &self.proxies[name].nats
+    }
+
+    /// Whatever stands between the node `name` and Postgres.
+    pub fn database_proxy(&self, name: &str) -> &Proxy {
+        &self.proxies[name].database
+    }
+
+    /// The URL of NATS, without a proxy.
+    pub fn nats_url(&self) -> &str {
+        &self.nats_url
+    }
+
+    /// Publishes `body` on NATS, past all nodes.
+    pub async fn publish(&self, subject: &str, body: String) {
+        let (credentials, address) =
+            self.nats_url.trim_start_matches("nats://").split_once('@').expect("credentials");
+        let (name, password) = credentials.split_once(':').expect("a password");
+        let options =
+            async_nats::ConnectOptions::with_user_and_password(name.into(), password.into());
+        let client = options.connect(address).await.unwrap();
+        client.publish(subject.to_owned(), body.into()).await.unwrap();
+        client.flush().await.unwrap();
+    }
+
+    /// The names of all nodes.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.nodes.keys().cloned().collect();
+        names.sort();
+        names
     }
 
     /// The URL of the node called `name`.
@@ -75,13 +111,19 @@ impl Cluster {
 
     /// Runs the binary with `arguments` on this cluster; tells what it printed.
     pub async fn cli(&self, arguments: &[&str]) -> String {
+        let mut command = self.cli_command(arguments);
+        let run = tokio::task::spawn_blocking(move || process::run(&mut command));
+        run.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// The binary with `arguments`, to be run on this cluster.
+    pub fn cli_command(&self, arguments: &[&str]) -> Command {
         let mut command = process::command(&self.binary, arguments);
         command
             .current_dir(self.folder.path())
             .env("DATABASE_URL", &self.database_url)
             .env("NATS_URL", &self.nats_url);
-        let run = tokio::task::spawn_blocking(move || process::run(&mut command));
-        run.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        command
     }
 
     /// The files of this cluster.

@@ -85,11 +85,13 @@ pub async fn acknowledged_turns_stand(pool: &PgPool, turns: &[Turn]) {
     }
 }
 
-/// I4: every turn has exactly one end, which comes from its newest attempt.
+/// I4: every turn has exactly one end, which comes from its newest attempt; and only the newest
+/// attempt is given up or given back.
 pub async fn ends_of_turns(pool: &PgPool) -> HashMap<String, EndOfTurn> {
     let events: Vec<(i64, String, Value)> = sqlx::query_as(
         "SELECT position, event_type, payload FROM events WHERE event_type IN
-         ('TurnRequested', 'AttemptStarted', 'TurnCompleted', 'TurnFailed', 'TurnCancelled')
+         ('TurnRequested', 'AttemptStarted', 'AttemptAbandoned', 'AttemptReleased',
+          'TurnCompleted', 'TurnFailed', 'TurnCancelled')
          ORDER BY position",
     )
     .fetch_all(pool)
@@ -109,6 +111,10 @@ pub async fn ends_of_turns(pool: &PgPool) -> HashMap<String, EndOfTurn> {
                 workers.push(fields["worker_id"].as_str().unwrap().to_owned());
                 assert_eq!(fields["attempt"], workers.len(), "attempts out of order: {at}");
             }
+            "AttemptAbandoned" | "AttemptReleased" => {
+                let workers = open.get(&turn).unwrap_or_else(|| panic!("no request: {at}"));
+                assert_eq!(fields["attempt"], workers.len(), "I4: an old attempt ends at {at}");
+            }
             _ => {
                 let workers = open.remove(&turn).unwrap_or_else(|| panic!("no request: {at}"));
                 assert_eq!(fields["attempt"], workers.len(), "an end of an old attempt: {at}");
@@ -124,7 +130,7 @@ pub async fn ends_of_turns(pool: &PgPool) -> HashMap<String, EndOfTurn> {
 }
 
 /// The read model of turns, and that of messages, say what the log says.
-async fn read_models_agree(pool: &PgPool, ends: &HashMap<String, EndOfTurn>) {
+pub(crate) async fn read_models_agree(pool: &PgPool, ends: &HashMap<String, EndOfTurn>) {
     let rows: Vec<(String, String, Option<Value>)> = sqlx::query_as(
         "SELECT t.turn_id::text, t.status, m.content FROM turns t
          LEFT JOIN messages m ON m.message_id = t.answer_id",

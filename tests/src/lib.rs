@@ -28,6 +28,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod faults;
 pub mod invariants;
 mod process;
 pub mod provider;

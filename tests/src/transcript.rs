@@ -44,36 +44,62 @@ impl Transcript {
 
     /// Takes in the next event, which must fit.
     pub fn take(&mut self, event: SseEvent) {
-        assert!(self.end().is_none(), "{event:?} after the end of the turn");
+        self.try_take(event).unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    /// Takes in the next event.
+    ///
+    /// # Errors
+    /// With what is wrong, if it doesn't fit.
+    pub fn try_take(&mut self, event: SseEvent) -> Result<(), String> {
+        check(self.end().is_none(), || format!("{event:?} after the end of the turn"))?;
         match event.name.as_str() {
-            "turn.started" => self.begin(&event.json()),
+            "turn.started" => self.begin(&event.json())?,
             "turn.restarted" => {
-                self.begin(&event.json());
-                self.text.truncate(usize::try_from(number(&event.json(), "offset")).unwrap());
+                self.restart(&event.json())?;
+                // One that keeps text stands in for the delta that would repeat it.
+                let place = event.id.as_ref().and_then(|id| id.rsplit_once('-'));
+                self.sequence = place.map_or(0, |(_, sequence)| sequence.parse().unwrap());
             }
-            "delta" => self.add(&event.json()),
+            "delta" => self.add(&event.json())?,
             "stream.closing" | "quota.warning" => {}
-            _ => assert!(event.is_end(), "unexpected {event:?}"),
+            _ => check(event.is_end(), || format!("unexpected {event:?}"))?,
         }
         if let Some(id) = &event.id {
-            assert!(!self.ids().contains(&id.as_str()), "{id} came twice");
+            check(!self.ids().contains(&id.as_str()), || format!("{id} came twice"))?;
         }
         self.events.push(event);
+        Ok(())
     }
 
-    fn begin(&mut self, data: &Value) {
+    fn begin(&mut self, data: &Value) -> Result<(), String> {
         let attempt = number(data, "attempt");
-        assert!(attempt > self.attempt, "attempt {attempt} after {}", self.attempt);
+        check(attempt > self.attempt, || format!("attempt {attempt} after {}", self.attempt))?;
         self.attempt = attempt;
         self.sequence = 0;
+        Ok(())
     }
 
-    fn add(&mut self, data: &Value) {
-        assert_eq!(number(data, "attempt"), self.attempt, "{data}");
-        assert_eq!(number(data, "sequence"), self.sequence + 1, "a delta is missing: {data}");
-        assert_eq!(number(data, "offset"), self.text.len() as u64, "a piece is missing: {data}");
+    /// What lies behind the offset is taken back.
+    fn restart(&mut self, data: &Value) -> Result<(), String> {
+        self.begin(data)?;
+        let offset = usize::try_from(number(data, "offset")).unwrap();
+        check(self.text.is_char_boundary(offset), || format!("nothing ends at {data}"))?;
+        self.text.truncate(offset);
+        Ok(())
+    }
+
+    fn add(&mut self, data: &Value) -> Result<(), String> {
+        let fits = [
+            (number(data, "attempt"), self.attempt),
+            (number(data, "sequence"), self.sequence + 1),
+            (number(data, "offset"), self.text.len() as u64),
+        ];
+        let whole = fits.iter().all(|(is, expected)| is == expected);
+        check(whole, || format!("a piece is missing: {data}, (is, expected): {fits:?}"))?;
         self.sequence += 1;
         self.text.push_str(data["text"].as_str().unwrap());
+        Ok(())
     }
 
     /// The text put together from the deltas.
@@ -135,4 +161,8 @@ pub fn content_text(content: &Value) -> String {
 
 fn number(data: &Value, name: &str) -> u64 {
     data[name].as_u64().unwrap_or_else(|| panic!("no number {name:?} in {data}"))
+}
+
+fn check(fits: bool, problem: impl FnOnce() -> String) -> Result<(), String> {
+    if fits { Ok(()) } else { Err(problem()) }
 }

@@ -10,10 +10,10 @@ use crate::log::Log;
 use crate::turns::{Turn, money, usage};
 use crate::world::{MODEL, World, owner, worker};
 
-type Answer = Result<AccountExecuted, CommandError>;
+pub(crate) type Answer = Result<AccountExecuted, CommandError>;
 
 /// Asks for so many more tokens of the answer.
-async fn extend(bus: &CommandBus, turn: Turn, answer_tokens: u32) -> Answer {
+pub(crate) async fn extend(bus: &CommandBus, turn: Turn, answer_tokens: u32) -> Answer {
     let more = QuotaCommand::ReserveQuota(ReserveQuota {
         reservation_id: ReservationId::from(turn.ids.turn_id),
         service: "chat".to_owned(),
@@ -25,7 +25,7 @@ async fn extend(bus: &CommandBus, turn: Turn, answer_tokens: u32) -> Answer {
     bus.execute_quota(&owner(), vec![more], &worker()).await
 }
 
-async fn expire(bus: &CommandBus, turn: Turn) -> Answer {
+pub(crate) async fn expire(bus: &CommandBus, turn: Turn) -> Answer {
     let reservation_id = ReservationId::from(turn.ids.turn_id);
     let expire = QuotaCommand::ExpireReservation { reservation_id };
     bus.execute_quota(&owner(), vec![expire], &worker()).await

@@ -6,6 +6,8 @@ mod books;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod gate;
@@ -37,6 +39,8 @@ mod server;
 mod settling;
 #[cfg(test)]
 mod stale;
+#[cfg(test)]
+mod takeover;
 #[cfg(test)]
 mod turns;
 #[cfg(test)]

@@ -8,9 +8,8 @@ use commands::{Caller, CatalogHandle};
 use domain::catalog::{CatalogCommand, NewPrice, ProviderKind, ProviderSpec, Seed};
 use domain::prices::ANY_SERVICE;
 use domain::{ModelSpec, Price, SystemIds, TenantId};
-use eventstore::{EventStore, PoolOptions, connect, migrate_up};
+use eventstore::{Database, EventStore, PoolOptions, connect, migrate_up};
 use local::{Postgres, PostgresOptions, TemporaryFolder};
-use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
 use crate::world::{MODEL, ManualClock, utc};
@@ -63,7 +62,7 @@ pub(crate) async fn database() -> String {
 }
 
 /// A process' connections. A database that is gone is noticed soon.
-pub(crate) fn pool(url: &str) -> PgPool {
+pub(crate) fn pool(url: &str) -> Database {
     let acquire_timeout = Duration::from_secs(2);
     let options = PoolOptions { max_connections: 5, acquire_timeout, ..PoolOptions::default() };
     connect(url, &options).unwrap()

@@ -116,8 +116,9 @@ impl Turn {
     /// A worker begins it.
     pub(crate) async fn start(self, bus: &CommandBus) {
         let worker_id = "w".parse().unwrap();
-        let (turn_id, takeover) = (self.ids.turn_id, false);
-        self.end(bus, SessionCommand::StartAttempt { turn_id, worker_id, takeover }).await.unwrap();
+        let turn_id = self.ids.turn_id;
+        let start = SessionCommand::StartAttempt { turn_id, worker_id, lost: None };
+        self.end(bus, start).await.unwrap();
     }
 
     /// The worker says `word`.

@@ -7,6 +7,7 @@ use crate::{
     files,
     find::{self, Source},
     launch::{self, Kind, Service},
+    ports,
 };
 use kind::{NatsKind, USER, store_dir};
 
@@ -21,19 +22,21 @@ pub struct NatsOptions {
     pub source: Source,
     /// The most that JetStream may keep on disk, in megabytes.
     pub max_file_megabytes: u32,
+    /// Whether the server tells of its connections by HTTP, to anybody on this machine.
+    pub monitored: bool,
 }
 
 impl NatsOptions {
     /// For data that stays: found again at the next start.
     pub fn lasting(folder: impl Into<PathBuf>) -> Self {
         let source = Source::from_environment();
-        Self { folder: folder.into(), source, max_file_megabytes: 8192 }
+        Self { folder: folder.into(), source, max_file_megabytes: 8192, monitored: false }
     }
 
     /// For a test.
     pub fn temporary(folder: impl Into<PathBuf>) -> Self {
         let source = Source::from_environment();
-        Self { folder: folder.into(), source, max_file_megabytes: 4096 }
+        Self { folder: folder.into(), source, max_file_megabytes: 4096, monitored: false }
     }
 }
 
@@ -54,7 +57,8 @@ impl Nats {
         let home = std::path::absolute(&home).unwrap_or(home);
         let owner = launch::own(&home).await?;
         let program = find::nats(options.source).await?;
-        let kind = NatsKind::new(program, &home, options.max_file_megabytes)?;
+        let monitor = options.monitored.then(ports::free).transpose()?;
+        let kind = NatsKind::new(program, &home, options.max_file_megabytes, monitor)?;
         Ok(Self { service: Service::start(kind, home, owner).await? })
     }
 
@@ -68,6 +72,12 @@ impl Nats {
     /// The port on 127.0.0.1; it stays the same through restarts.
     pub fn port(&self) -> u16 {
         self.service.port()
+    }
+
+    /// The URL where a server that was asked to tells of its connections.
+    pub fn monitor_url(&self) -> Option<String> {
+        let port = self.service.kind.monitor()?;
+        Some(format!("http://{}:{port}", Ipv4Addr::LOCALHOST))
     }
 
     /// The server's process id, unless it was stopped or killed.

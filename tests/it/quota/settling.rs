@@ -104,7 +104,6 @@ async fn a_failed_turn_costs_nothing_and_its_retry_is_billed() {
         "refused at once [[status=400]]",
         "breaks off [[tokens=30 cut=12]]",
         "breaks off, counted [[tokens=30 cut=12 counting]]",
-        "breaks off, once [[tokens=9 error=4 times=1]]",
     ] {
         let session = ann.create_session().await;
         let transcript = ann.say(&session, text).await;
@@ -113,7 +112,7 @@ async fn a_failed_turn_costs_nothing_and_its_retry_is_billed() {
     }
     let failed = {
         let session = ann.create_session().await;
-        let failed = ann.say(&session, "works at last [[tokens=9 cut=4 times=1]]").await;
+        let failed = ann.say(&session, "works at last [[tokens=9 cut=4 times=3]]").await;
         assert_free(&ann, &failed.turn_id()).await;
         failed.turn_id()
     };
@@ -125,7 +124,24 @@ async fn a_failed_turn_costs_nothing_and_its_retry_is_billed() {
     assert_free(&ann, &failed).await;
     assert_eq!(assert_balanced(&ann, position(&transcript)).await.len(), 1);
     let events = audit(&tenant.olga, "ann").await;
-    assert_eq!(called(&events, "ReservationReleased").len(), 5);
+    assert_eq!(called(&events, "ReservationReleased").len(), 4);
+}
+
+#[tokio::test]
+async fn of_several_attempts_only_the_accepted_one_is_paid() {
+    let tenant = Tenant::new().await;
+    let ann = tenant.user("ann");
+    let session = ann.create_session().await;
+    let text = "broken off twice [[tokens=40 cut=30 times=2 counting]]";
+    let transcript = ann.say(&session, text).await;
+    transcript.completed();
+    let turn = transcript.turn_id();
+    assert_eq!(bill(&ann, &turn).await["usage"]["completion_tokens"], 40);
+    let shown = ann.get(&format!("/v1/turns/{turn}")).await.expect(200);
+    let lost = shown.json["abandoned_attempts"].as_array().unwrap();
+    let used: Vec<_> = lost.iter().map(|one| &one["usage"]["completion_tokens"]).collect();
+    assert_eq!(used, [30, 30], "what the others used is told");
+    assert_eq!(assert_balanced(&ann, position(&transcript)).await.len(), 1);
 }
 
 #[tokio::test]

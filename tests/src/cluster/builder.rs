@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use local::{DATABASE, Nats, NatsOptions, TemporaryFolder};
 
-use super::{Cluster, config};
+use super::{Cluster, Proxies, config};
 use crate::process::{self, Process};
 use crate::provider::Provider;
-use crate::proxy::Proxy;
+use crate::proxy::{Protocol, Proxy};
 use crate::servers;
 
 /// Room for what the streams may reserve.
@@ -25,6 +25,7 @@ pub struct ClusterBuilder {
     binary: PathBuf,
     nodes: Vec<Node>,
     own_postgres: bool,
+    monitored: bool,
     patient: bool,
     more_config: String,
 }
@@ -35,6 +36,7 @@ impl ClusterBuilder {
             binary: binary.to_owned(),
             nodes: Vec::new(),
             own_postgres: false,
+            monitored: false,
             patient: false,
             more_config: String::new(),
         }
@@ -48,7 +50,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// Adds a process that reaches NATS by a proxy, so that it can be cut off.
+    /// Adds a process that reaches NATS and Postgres by proxies, so that it can be cut off.
     #[must_use]
     pub fn node_behind_proxy(self, name: &str, roles: &str) -> Self {
         let mut builder = self.node(name, roles);
@@ -62,6 +64,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn own_postgres(mut self) -> Self {
         self.own_postgres = true;
+        self
+    }
+
+    /// Lets NATS tell of its connections and subscriptions.
+    #[must_use]
+    pub fn monitored(mut self) -> Self {
+        self.monitored = true;
         self
     }
 
@@ -84,7 +93,8 @@ impl ClusterBuilder {
         let folder = TemporaryFolder::new().unwrap();
         let provider = Provider::start();
         let options = NatsOptions::temporary(folder.path());
-        let options = NatsOptions { max_file_megabytes: NATS_MEGABYTES, ..options };
+        let monitored = self.monitored;
+        let options = NatsOptions { max_file_megabytes: NATS_MEGABYTES, monitored, ..options };
         let nats = Nats::start(options).await.unwrap();
         let (postgres, database_url) = if self.own_postgres {
             let postgres = servers::postgres(folder.path()).await;
@@ -98,17 +108,16 @@ impl ClusterBuilder {
         process::write(&folder.path().join("colloquy.toml"), &config);
         let (mut nodes, mut proxies) = (HashMap::new(), HashMap::new());
         for node in &self.nodes {
-            let mut nats_url = nats.url();
+            let (mut database_url, mut nats_url) = (database_url.clone(), nats.url());
             if node.behind_proxy {
-                let proxy = Proxy::before(nats.port());
-                nats_url =
-                    nats_url.replace(&format!(":{}", nats.port()), &format!(":{}", proxy.port()));
-                proxies.insert(node.name.clone(), proxy);
+                let between = Proxies {
+                    nats: by_proxy(&mut nats_url, Protocol::Nats),
+                    database: by_proxy(&mut database_url, Protocol::Postgres),
+                };
+                proxies.insert(node.name.clone(), between);
             }
-            let environment = vec![
-                ("DATABASE_URL".to_owned(), database_url.clone()),
-                ("NATS_URL".to_owned(), nats_url),
-            ];
+            let environment =
+                vec![("DATABASE_URL".to_owned(), database_url), ("NATS_URL".to_owned(), nats_url)];
             let started =
                 Process::serve(&self.binary, folder.path(), &node.name, &node.roles, environment);
             nodes.insert(node.name.clone(), started);
@@ -120,4 +129,14 @@ impl ClusterBuilder {
         let binary = self.binary;
         Cluster { nodes, proxies, provider, nats, postgres, binary, database_url, nats_url, folder }
     }
+}
+
+/// A proxy before the server of `url`, which from now on leads to the proxy.
+fn by_proxy(url: &mut String, protocol: Protocol) -> Proxy {
+    let (_, after) = url.rsplit_once("127.0.0.1:").expect("a server of this machine");
+    let digits = after.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(after.len());
+    let port = &after[..digits];
+    let proxy = Proxy::before(port.parse().unwrap(), protocol);
+    *url = url.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", proxy.port()));
+    proxy
 }

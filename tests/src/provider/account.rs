@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -44,6 +45,8 @@ pub struct Call {
     pub usage: Option<Usage>,
     /// How it ended.
     pub ended: Ended,
+    /// When it ended.
+    pub ended_at: Option<Instant>,
 }
 
 impl Call {
@@ -70,6 +73,8 @@ pub(super) fn text_of(content: &Value) -> String {
 #[derive(Default)]
 pub(super) struct Account {
     pub(super) calls: AtomicU64,
+    /// Open ones.
+    pub(super) connections: AtomicU64,
     recorded: Mutex<Vec<Call>>,
     /// Of the messages whose gates are open.
     opened: Mutex<Vec<String>>,
@@ -111,6 +116,7 @@ impl Account {
             tokens: 0,
             usage: None,
             ended: Ended::Not,
+            ended_at: None,
         });
         (recorded.len() - 1, earlier)
     }

@@ -46,6 +46,10 @@ pub struct Behaviour {
     pub counting: bool,
     /// `claims=900`: say that the answer took so many tokens, whatever it took.
     pub claims: Option<usize>,
+    /// `big=4096`: each token takes so many bytes.
+    pub big: usize,
+    /// `finishes=1`: so often the last chunks come, with usage and end mark.
+    pub finishes: usize,
     /// What goes wrong, if anything.
     pub fault: Option<Fault>,
     /// `times=1`: in how many calls with this message it goes wrong; otherwise in all.
@@ -65,6 +69,8 @@ impl Default for Behaviour {
             no_usage: false,
             counting: false,
             claims: None,
+            big: 0,
+            finishes: 1,
             fault: None,
             times: usize::MAX,
         }
@@ -91,6 +97,8 @@ impl Behaviour {
                 "no-usage" => behaviour.no_usage = true,
                 "counting" => behaviour.counting = true,
                 "claims" => behaviour.claims = Some(number),
+                "big" => behaviour.big = number,
+                "finishes" => behaviour.finishes = number,
                 "times" => behaviour.times = number,
                 "status" => {
                     behaviour.fault = Some(Fault::Status(u16::try_from(number).unwrap()));

@@ -1,7 +1,7 @@
 //! One client's connection: just enough of HTTP/1.1, one request after the other.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use serde::Deserialize;
@@ -96,8 +96,7 @@ async fn complete(
         return write(stream, answer).await;
     }
     let body: Value = serde_json::from_slice(&request.body).unwrap();
-    let last = body["messages"].as_array().and_then(|messages| messages.last().cloned());
-    let message = last.map_or(String::new(), |message| text_of(&message["content"]));
+    let (message, begun) = asked(&body);
     let mut behaviour = Behaviour::of(&message);
     let streamed = body["stream"].as_bool().unwrap_or(false);
     let prompt = body["messages"].to_string().split_whitespace().count() as u64;
@@ -107,8 +106,10 @@ async fn complete(
     }
     let words = if behaviour.echo {
         render::echo(&message)
+    } else if let Some(begun) = begun {
+        render::rest(&begun, behaviour.tokens)
     } else {
-        render::words(account.number(index), behaviour.tokens)
+        render::words(account.number(index), behaviour.tokens, behaviour.big)
     };
     let completion = behaviour.claims.unwrap_or(words.len()) as u64;
     let usage = (!behaviour.no_usage).then_some(Usage { prompt, completion });
@@ -116,6 +117,7 @@ async fn complete(
         Answering { stream, account, index, model, message, behaviour, words, usage };
     let done = if streamed { answering.stream().await } else { answering.whole().await };
     account.change(index, |call| {
+        call.ended_at = Some(Instant::now());
         call.ended = match &done {
             Ok(Served::Whole) => Ended::Whole,
             Ok(Served::Faulty) => Ended::Faulty,
@@ -126,6 +128,16 @@ async fn complete(
         // After a cut the connection is of no more use.
         Ok(Served::Faulty) => Err(Gone),
         other => other.map(|_| ()),
+    }
+}
+
+/// The message to be answered, and the beginning of the answer where there is one.
+fn asked(body: &Value) -> (String, Option<String>) {
+    let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
+    let text = |message: &Value| text_of(&message["content"]);
+    match messages {
+        [.., asked, begun] if begun["role"] == "assistant" => (text(asked), Some(text(begun))),
+        _ => (messages.last().map(text).unwrap_or_default(), None),
     }
 }
 
@@ -203,7 +215,9 @@ impl Answering<'_> {
             self.wait(self.behaviour.pause).await?;
             bytes.extend(render::call(&self.model, piece));
         }
-        bytes.extend(render::closing(&self.model, self.usage));
+        for _ in 0..self.behaviour.finishes {
+            bytes.extend(render::closing(&self.model, self.usage));
+        }
         bytes.extend(render::END);
         let usage = self.usage;
         self.account.change(self.index, |call| call.usage = usage);

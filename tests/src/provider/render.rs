@@ -13,13 +13,26 @@ pub(super) const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-str
 /// The end of a chunked body.
 pub(super) const END: &[u8] = b"0\r\n\r\n";
 
-/// The words of an answer; the first one tells which call it belongs to.
-pub(super) fn words(call: u64, tokens: usize) -> Vec<String> {
-    let word = |number: usize| match number {
-        0 => format!("#{call} "),
-        _ => WORDS[number % WORDS.len()].to_owned(),
+/// The words of an answer, each at least `big` bytes long; the first one tells which call it
+/// belongs to.
+pub(super) fn words(call: u64, tokens: usize, big: usize) -> Vec<String> {
+    let word = |number: usize| {
+        let word = match number {
+            0 => format!("#{call} "),
+            _ => WORDS[number % WORDS.len()].to_owned(),
+        };
+        let times = big.div_ceil(word.len()).max(1);
+        word.repeat(times)
     };
     (0..tokens).map(word).collect()
+}
+
+/// What follows after `begun`, which an earlier call of the same length has said.
+pub(super) fn rest(begun: &str, tokens: usize) -> Vec<String> {
+    let call = begun.trim_start_matches('#').split(' ').next().and_then(|call| call.parse().ok());
+    let whole = words(call.unwrap_or_default(), tokens, 0).concat();
+    let rest = whole.strip_prefix(begun).unwrap_or_else(|| panic!("{begun:?} is no beginning"));
+    echo(rest)
 }
 
 /// `message`, word by word.

@@ -32,6 +32,7 @@ pub(super) struct NatsKind {
     name: String,
     password: String,
     max_file_megabytes: u32,
+    monitor: Option<u16>,
 }
 
 impl NatsKind {
@@ -39,24 +40,32 @@ impl NatsKind {
         program: PathBuf,
         home: &Path,
         max_file_megabytes: u32,
+        monitor: Option<u16>,
     ) -> Result<Self, LocalError> {
         let name = format!("colloquy-{}", hex::encode(secret::random_bytes::<8>()?));
         let password = secret::password(&home.join("password"), None)?;
-        Ok(Self { program, name, password, max_file_megabytes })
+        Ok(Self { program, name, password, max_file_megabytes, monitor })
     }
 
     pub(super) fn password(&self) -> &str {
         &self.password
     }
 
+    pub(super) fn monitor(&self) -> Option<u16> {
+        self.monitor
+    }
+
     fn configuration(&self, home: &Path, port: u16) -> String {
         let (name, password, max_file) = (&self.name, &self.password, self.max_file_megabytes);
         let store = quoted(&store_dir(home));
+        let monitor =
+            self.monitor.map_or_else(String::new, |port| format!("http: \"127.0.0.1:{port}\"\n"));
         format!(
             "listen: \"127.0.0.1:{port}\"\n\
              server_name: \"{name}\"\n\
              max_payload: 8MB\n\
              logtime: true\n\
+             {monitor}\
              authorization {{ user: \"{USER}\", password: \"{password}\" }}\n\
              jetstream {{\n  \
                store_dir: {store}\n  \

@@ -1,6 +1,8 @@
 //! How fast Colloquy is: streamed Chat Completions a second and the time to the first token,
 //! through Colloquy and directly from the same provider, in the same run on the same machine.
 //!
+//! Then, how soon a stop reaches the provider, and how soon a killed worker is replaced.
+//!
 //! `cargo run --release -p bench -- --help`
 //!
 //! Everything is real and on this machine: Postgres with fsync, NATS, the release binary with
@@ -9,6 +11,9 @@
 mod load;
 mod report;
 mod setup;
+mod speaking;
+mod stop;
+mod takeover;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +24,7 @@ use crate::load::{Load, Measured};
 use crate::report::Round;
 use crate::setup::System;
 
-/// Measures streamed turns a second and time to first token.
+/// Measures streamed turns a second, time to first token, and how soon stops and takeovers are.
 #[derive(Debug, Parser)]
 struct Args {
     /// Connections at once, one round each.
@@ -31,6 +36,12 @@ struct Args {
     /// Length of each answer.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
     tokens: u16,
+    /// Answers to stop.
+    #[arg(long, default_value_t = 100)]
+    stops: usize,
+    /// Workers to kill.
+    #[arg(long, default_value_t = 24)]
+    takeovers: usize,
     /// Also write the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -58,8 +69,12 @@ async fn run(args: Args) -> Result<(), Failure> {
         report::line(&round, rounds.is_empty());
         rounds.push(round);
     }
+    let stops = stop::measure(&system, args.stops).await;
+    let takeovers = takeover::measure(&system, args.takeovers).await?;
+    let reactions = [("stop", stops), ("takeover", takeovers)];
+    report::reactions(&reactions);
     if let Some(path) = &args.json {
-        std::fs::write(path, report::json(&rounds, args.tokens)?)?;
+        std::fs::write(path, report::json(&rounds, args.tokens, &reactions)?)?;
     }
     system.stop().await
 }

@@ -49,8 +49,33 @@ pub(crate) fn line(round: &Round, heading: bool) {
     );
 }
 
-/// All rounds as JSON.
-pub(crate) fn json(rounds: &[Round], tokens: u16) -> serde_json::Result<String> {
+/// How long it took until something happened: what, and the times, shortest first.
+pub(crate) type Reaction = (&'static str, Vec<Duration>);
+
+/// Prints those that were measured.
+pub(crate) fn reactions(reactions: &[Reaction]) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(
+        out,
+        "\n{:>11}  {:>9}  {:>11}  {:>11}  {:>11}",
+        "until", "count", "p50", "p95", "p99"
+    );
+    for (what, sorted) in reactions.iter().filter(|(_, sorted)| !sorted.is_empty()) {
+        let [p50, p95, p99] = [50, 95, 99].map(|percentile| millis(sorted, percentile));
+        let _ = writeln!(
+            out,
+            "{what:>11}  {:>9}  {p50:>8.1} ms  {p95:>8.1} ms  {p99:>8.1} ms",
+            sorted.len()
+        );
+    }
+}
+
+/// All of it as JSON.
+pub(crate) fn json(
+    rounds: &[Round],
+    tokens: u16,
+    reactions: &[Reaction],
+) -> serde_json::Result<String> {
     let rounds: Vec<Value> = rounds
         .iter()
         .map(|round| {
@@ -62,17 +87,25 @@ pub(crate) fn json(rounds: &[Round], tokens: u16) -> serde_json::Result<String> 
             })
         })
         .collect();
-    serde_json::to_string_pretty(&json!({ "tokens": tokens, "rounds": rounds }))
+    let mut report = json!({ "tokens": tokens, "rounds": rounds });
+    for (what, sorted) in reactions {
+        report[format!("{what}_ms")] = times(sorted);
+    }
+    serde_json::to_string_pretty(&report)
 }
 
 fn figures(measured: &Measured) -> Value {
-    let times = |sorted: &[Duration]| json!({ "p50": millis(sorted, 50), "p95": millis(sorted, 95), "p99": millis(sorted, 99) });
     json!({
         "answers": measured.whole.len(),
         "per_second": measured.rate(),
         "first_token_ms": times(&measured.first_token),
         "whole_ms": times(&measured.whole),
     })
+}
+
+fn times(sorted: &[Duration]) -> Value {
+    let at = |percentile| millis(sorted, percentile);
+    json!({ "count": sorted.len(), "p50": at(50), "p95": at(95), "p99": at(99) })
 }
 
 /// A percentile in milliseconds; 0 of nothing.

@@ -6,12 +6,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use local::{Nats, NatsOptions, Postgres, PostgresOptions, TemporaryFolder};
-use tests::Provider;
+use tests::{Client, Provider};
 
 use crate::Failure;
 use crate::load::Load;
 
 const READY: Duration = Duration::from_secs(60);
+const CONFIG: &str = "colloquy.toml";
+/// A model that answers as the message asks it to.
+pub(crate) const SCRIPTED: &str = "scripted";
 
 /// Everything that runs.
 pub(crate) struct System {
@@ -22,7 +25,8 @@ pub(crate) struct System {
     tokens: u16,
     postgres: Postgres,
     nats: Nats,
-    _folder: TemporaryFolder,
+    binary: PathBuf,
+    folder: TemporaryFolder,
 }
 
 impl System {
@@ -33,15 +37,8 @@ impl System {
         let postgres = Postgres::start(PostgresOptions::lasting(folder.path())).await?;
         let nats = Nats::start(NatsOptions::lasting(folder.path())).await?;
         let provider = Provider::start();
-        let config = folder.path().join("colloquy.toml");
-        std::fs::write(&config, configuration(&provider, tokens))?;
-        let command = |arguments: &[&str]| {
-            let mut command = Command::new(&binary);
-            command.args(arguments).arg("--config").arg(&config);
-            command.env("DATABASE_URL", postgres.url(local::DATABASE));
-            command.env("NATS_URL", nats.url());
-            command
-        };
+        std::fs::write(folder.path().join(CONFIG), configuration(&provider, tokens))?;
+        let command = |arguments: &[&str]| on(&binary, arguments, &folder, &postgres, &nats);
         check(command(&["migrate", "up"]).stdout(Stdio::null()).status()?.success(), "migrate")?;
         let made = command(&["keys", "create", "--tenant", "bench", "--user", "bench"]).output()?;
         check(made.status.success(), "keys create")?;
@@ -49,7 +46,7 @@ impl System {
         let address = free_address()?;
         let process = command(&["serve", "--listen", &address.to_string()]).spawn()?;
         let system =
-            Self { provider, process, address, key, tokens, postgres, nats, _folder: folder };
+            Self { provider, process, address, key, tokens, postgres, nats, binary, folder };
         system.wait_until_ready().await?;
         Ok(system)
     }
@@ -62,6 +59,23 @@ impl System {
     /// Asks through Colloquy.
     pub(crate) fn through(&self) -> Load {
         self.load(self.address)
+    }
+
+    /// The scripted provider.
+    pub(crate) fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    /// A client of Colloquy.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(format!("http://{}", self.address), Some(self.key.clone()))
+    }
+
+    /// One more process, which does nothing but ask models.
+    pub(crate) fn start_worker(&self) -> Result<Child, Failure> {
+        let arguments = ["serve", "--roles", "worker"];
+        let mut command = on(&self.binary, &arguments, &self.folder, &self.postgres, &self.nats);
+        Ok(command.spawn()?)
     }
 
     pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
@@ -111,6 +125,20 @@ impl Drop for System {
     }
 }
 
+/// The binary with `arguments`, on these servers.
+fn on(
+    binary: &Path,
+    arguments: &[&str],
+    folder: &TemporaryFolder,
+    postgres: &Postgres,
+    nats: &Nats,
+) -> Command {
+    let mut command = Command::new(binary);
+    command.args(arguments).arg("--config").arg(folder.path().join(CONFIG));
+    command.env("DATABASE_URL", postgres.url(local::DATABASE)).env("NATS_URL", nats.url());
+    command
+}
+
 /// Builds the release binary and tells where it is.
 fn build() -> Result<PathBuf, Failure> {
     let cargo = Path::new(env!("CARGO"));
@@ -132,7 +160,7 @@ fn configuration(provider: &Provider, tokens: u16) -> String {
     format!(
         r#"
 [log]
-filter = "warn"
+filter = "warn,workers::dispatch=error"
 
 [quota]
 default_tier = "unlimited"
@@ -141,7 +169,10 @@ default_tier = "unlimited"
 name = "scripted"
 kind = "openai"
 base_url = "{}"
-models = [{{ name = "bench-{tokens}", context = 8192, max_output = 4096 }}]
+models = [
+    {{ name = "bench-{tokens}", context = 8192, max_output = 4096 }},
+    {{ name = "{SCRIPTED}", context = 8192, max_output = 4096 }},
+]
 "#,
         provider.base_url()
     )

@@ -56,8 +56,20 @@ impl Database {
         &self,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        timeout(self.patience, call).await.unwrap_or_else(|_| Err(silent()))
+        within(self.patience, call).await
     }
+}
+
+/// The result of `call`, or that the server said nothing within `limit`. For connections of one's
+/// own: what goes through [`Database`] is bounded there.
+///
+/// # Errors
+/// The call's, or that it took too long.
+pub async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, call).await.unwrap_or_else(|_| Err(silent()))
 }
 
 /// The server said nothing in time.

@@ -18,7 +18,7 @@ mod read;
 mod snapshot;
 
 pub use append::{AppendCommand, CommandRecord, NewEvent, StreamAppend, Verdict};
-pub use database::{Database, Lease};
+pub use database::{Database, Lease, within};
 pub use error::StoreError;
 pub use event::{Position, RecordedEvent};
 pub use load::LoadedEvent;

@@ -6,12 +6,12 @@
 
 mod swap;
 
-use eventstore::{EventStore, Position, StoreError};
+use eventstore::{EventStore, Position, StoreError, within};
 use sqlx::{Connection, PgConnection};
 
 use crate::accounts::Accounts;
 use crate::batch::Target;
-use crate::deadline::{REBUILD, within};
+use crate::deadline::REBUILD;
 use crate::event::Event;
 use crate::messages::Messages;
 use crate::parked::ParkedStreams;

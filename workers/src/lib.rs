@@ -7,6 +7,7 @@ pub mod catalog;
 mod dispatch;
 mod in_work;
 mod lease;
+mod own_connection;
 pub mod provider;
 pub mod relay;
 pub mod webhooks;

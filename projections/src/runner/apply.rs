@@ -1,11 +1,11 @@
 //! One batch, one transaction: rows and checkpoint together, or neither.
 
-use eventstore::{Database, Lease, StoreError};
+use eventstore::{Database, Lease, StoreError, within};
 use sqlx::{Connection, PgConnection};
 
 use crate::batch::{Target, concerns, is_refusal};
 use crate::checkpoint::State;
-use crate::deadline::{BATCH, CAREFUL, within};
+use crate::deadline::{BATCH, CAREFUL};
 use crate::event::Event;
 use crate::parked::Parked;
 use crate::projection::Projection;

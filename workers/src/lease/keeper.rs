@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use domain::TurnId;
-use eventstore::{EventStore, StoreError};
-use sqlx::{Connection, PgConnection};
+use eventstore::{EventStore, StoreError, within};
+use sqlx::PgConnection;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{LEASE, LOCK_CLASS};
 use crate::in_work::InWork;
+use crate::own_connection;
 
 /// Between two renewals.
 const RENEW: Duration = Duration::from_millis(300);
@@ -55,9 +56,7 @@ pub(crate) async fn end(store: &EventStore, work: &InWork) {
 }
 
 async fn connect(store: &EventStore, worker_id: &str) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = PgConnection::connect_with(&store.pool().connect_options()).await?;
-    // A lease is worth nothing after a crash: it needn't wait for the disk.
-    sqlx::query("SET synchronous_commit = off").execute(&mut connection).await?;
+    let mut connection = own_connection::connect(store).await?;
     // Shared, for two names may have the same hash.
     sqlx::query("SELECT pg_advisory_lock_shared($1, hashtext($2))")
         .bind(LOCK_CLASS)
@@ -96,10 +95,8 @@ async fn renew(connection: &mut PgConnection, work: &InWork) -> Result<(), sqlx:
 }
 
 async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    let result = tokio::time::timeout(PATIENCE, query).await.unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer")))
-    });
-    result.map_err(|error| StoreError::from_sqlx("renew the worker's lease", error))
+    let renewed = within(PATIENCE, query).await;
+    renewed.map_err(|error| StoreError::from_sqlx("renew the worker's lease", error))
 }
 
 /// Forgets workers that ended without a word long ago.

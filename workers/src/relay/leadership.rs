@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use eventstore::{EventStore, Position, StoreError};
+use eventstore::{EventStore, Position, StoreError, within};
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
+
+use crate::own_connection::connect;
 
 const LEADER_LOCK: i64 = 7_245_873_190_468;
 const CHECKPOINT: &str = "relay";
@@ -30,7 +32,7 @@ impl Leadership {
     }
 
     async fn wait(store: &EventStore) -> Result<Self, StoreError> {
-        let mut leadership = Self { connection: connect(store).await? };
+        let mut leadership = Self { connection: in_time("lead the relay", connect(store)).await? };
         while !leadership.try_to_lead().await? {
             tokio::time::sleep(RETRY).await;
         }
@@ -98,22 +100,9 @@ impl Leadership {
     }
 }
 
-async fn connect(store: &EventStore) -> Result<PgConnection, StoreError> {
-    let doing = "lead the relay";
-    let options = store.pool().connect_options();
-    let mut connection = in_time(doing, PgConnection::connect_with(&options)).await?;
-    // Signs of life are worth nothing after a crash: they needn't wait for the disk.
-    let relax = sqlx::query("SET synchronous_commit = off").execute(&mut connection);
-    in_time(doing, relax).await?;
-    Ok(connection)
-}
-
 async fn in_time<T>(
     doing: &'static str,
     query: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, StoreError> {
-    let result = tokio::time::timeout(PATIENCE, query).await.unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer")))
-    });
-    result.map_err(|error| StoreError::from_sqlx(doing, error))
+    within(PATIENCE, query).await.map_err(|error| StoreError::from_sqlx(doing, error))
 }

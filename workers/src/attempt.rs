@@ -124,7 +124,10 @@ async fn run_model(
     let starting = start(deps, &claimed.request);
     let mut chunks = tokio::select! {
         started = starting => match started {
-            Ok(answering) => answering.chunks,
+            Ok(Answering { provider, chunks }) => {
+                tracing::debug!(provider, "the provider answers");
+                chunks
+            }
             Err(error) => return End::Failed(error),
         },
         () = reach.stop.cancelled() => return End::Stopped,

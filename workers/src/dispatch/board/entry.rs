@@ -15,7 +15,7 @@ pub(super) const OVERDUE_AT_MOST: Duration = Duration::from_secs(8);
 pub(super) const UNLISTED: Duration = Duration::from_secs(3);
 /// How long a worker may be without its connection.
 pub(super) const UNCONNECTED: Duration = Duration::from_millis(600);
-/// Attempts that follow each other at once; the pause before later ones doubles.
+/// So many attempts may fail before there is a pause; it doubles.
 pub(super) const AT_ONCE: u32 = 3;
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 pub(super) const PAUSE_AT_MOST: Duration = Duration::from_secs(3);

@@ -73,7 +73,7 @@ impl ApiError {
 
     /// Whether the request may have been carried out all the same.
     pub(crate) fn leaves_doubt(&self) -> bool {
-        ["unavailable", "outcome_unknown"].contains(&self.code.as_str())
+        self.code == "outcome_unknown"
     }
 
     pub(crate) fn timed_out() -> Self {

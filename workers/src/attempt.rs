@@ -186,8 +186,7 @@ async fn ends(chunks: &mut ChunkStream, answer: &mut Answer) -> bool {
 
 async fn start(deps: &Deps, request: &CompletionRequest) -> Result<Answering, ProviderError> {
     let current = deps.bus.catalog().current();
-    let answering = deps.providers.complete(&current.catalog, request).await?;
-    Ok(answering)
+    deps.providers.complete(&current.catalog, request).await
 }
 
 async fn until(due: Option<Instant>) {

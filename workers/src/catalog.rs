@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::Status;
-use domain::catalog::{Catalog, Continuation, ProviderSpec};
+use domain::catalog::{Catalog, ProviderSpec};
 
 use self::failures::Failures;
 use self::rest::Rest;
@@ -88,7 +88,7 @@ impl Providers {
     /// Whether the provider of `model` can go on with an answer that broke off.
     pub fn can_continue(catalog: &Catalog, model: &str) -> bool {
         let provider = catalog.model(model).and_then(|model| catalog.provider(&model.provider));
-        provider.is_some_and(|provider| provider.continuation != Continuation::None)
+        provider.is_some_and(ProviderSpec::can_continue)
     }
 
     async fn ask(

@@ -107,6 +107,11 @@ impl ProviderSpec {
         }
     }
 
+    /// Whether it goes on from the beginning of an answer.
+    pub fn can_continue(&self) -> bool {
+        self.continuation != Continuation::None
+    }
+
     /// This provider with the changes of `patch`.
     #[must_use]
     pub fn patched(&self, patch: &ProviderPatch) -> Self {

@@ -1,7 +1,7 @@
 //! Who may be asked for an answer.
 
 use domain::Status;
-use domain::catalog::{Catalog, Continuation, ProviderSpec};
+use domain::catalog::{Catalog, ProviderSpec};
 
 use crate::provider::{CompletionRequest, ErrorClass, ProviderError};
 
@@ -33,7 +33,7 @@ pub(super) fn routes<'a>(
     });
     let fits = |route: &Route<'_>| {
         let offered = route.is_own || route.provider.status == Status::Enabled;
-        let continues = route.provider.continuation != Continuation::None;
+        let continues = route.provider.can_continue();
         offered && (continues || request.prefix.is_none())
     };
     let routes: Vec<_> = all.filter(fits).collect();

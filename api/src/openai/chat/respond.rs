@@ -135,7 +135,7 @@ pub(super) fn stopped(turn_id: TurnId) -> ApiError {
 
 pub(super) fn interrupted(turn_id: TurnId) -> ApiError {
     let detail = format!(
-        "another worker began the answer anew and says something else; \
+        "the answer was begun anew and can't go on in this stream; \
          GET /v1/turns/{turn_id} has it soon"
     );
     ApiError::new(StatusCode::BAD_GATEWAY, "attempt_superseded", detail)

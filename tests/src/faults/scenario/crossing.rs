@@ -123,7 +123,13 @@ impl Hand {
 }
 
 /// Sends a request under `key` until there is a definite answer.
-async fn insist(client: &Client, method: Method, path: &str, key: &str, body: &Value) -> Answer {
+pub(super) async fn insist(
+    client: &Client,
+    method: Method,
+    path: &str,
+    key: &str,
+    body: &Value,
+) -> Answer {
     let asking = async {
         loop {
             let request = client.request(method.clone(), path).timeout(TRY);

@@ -1,19 +1,15 @@
 //! Many who want what is left of little.
 
-use std::time::Duration;
-
 use futures::future::join_all;
 use rand::Rng;
 use reqwest::Method;
 use serde_json::json;
 
 use super::Stage;
+use super::crossing::insist;
 use crate::client::{Answer, Client};
 use crate::faults::world::{APIS, LIMITED, PLAIN, WORKERS, any};
 use crate::token;
-
-const TRY: Duration = Duration::from_secs(12);
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Hundreds of requests at once, on both nodes, for one account that has room for some; a worker
 /// that holds some of it is killed. What was held and used is checked in every prefix of the log.
@@ -44,24 +40,10 @@ pub(super) async fn raced_for(stage: &mut Stage) {
 async fn race(client: &Client, user: &str, number: usize) -> Answer {
     let key = format!("{user}-{number}");
     let settings = json!({ "settings": { "model": PLAIN } });
-    let session = insist(client, "/v1/sessions", &key, &settings).await.expect(201).text("/id");
+    let session =
+        insist(client, Method::POST, "/v1/sessions", &key, &settings).await.expect(201).text("/id");
     let body = json!({ "content": format!("{key} [[tokens=40 pause=20]]"),
                        "settings": { "max_tokens": 60 } });
-    insist(client, &format!("/v1/sessions/{session}/messages"), &format!("{key}-m"), &body).await
-}
-
-async fn insist(client: &Client, path: &str, key: &str, body: &serde_json::Value) -> Answer {
-    loop {
-        let request = client.request(Method::POST, path).timeout(TRY);
-        let request = request.header("idempotency-key", key).json(body);
-        if let Ok(response) = request.send().await
-            && let Ok(answer) = Answer::read(response).await
-            && answer.status < 500
-            && ![408, 412].contains(&answer.status)
-            && answer.json["code"] != "contended"
-        {
-            return answer;
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    let path = format!("/v1/sessions/{session}/messages");
+    insist(client, Method::POST, &path, &format!("{key}-m"), &body).await
 }
